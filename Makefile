@@ -1,0 +1,67 @@
+# Works with GNU make 3.81 and later, a POSIX shell and Python 3.11 to 3.13. `make` alone lists the targets.
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test fmt docs bench lock clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+LOCKER := build/locker
+PIP_INSTALL := -m pip install --quiet --quiet --disable-pip-version-check --no-input
+
+# Python to build .venv with: PYTHON=... if given, else the first of these that is fit.
+PYTHONS = $(strip $(PYTHON) python3 python3.13 python3.12 python3.11)
+FIT := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
+NEEDED := mq9-mcp needs Python 3.11, 3.12 or 3.13 with the venv module (on Debian and Ubuntu: the package \
+python3-venv). None of these is fit: $(PYTHONS). Install one, or name yours: make PYTHON=/path/to/python3.12
+
+define find_python
+py=; for p in $(PYTHONS); do if "$$p" -c '$(FIT)' >/dev/null 2>&1; then py=$$p; break; fi; done; \
+if [ -z "$$py" ]; then echo '$(NEEDED)' >&2; exit 1; fi
+endef
+
+help: ## list the targets
+	@sed -n 's/^\([a-z][a-z]*\):[^#]*## \(.*\)$$/make \1 - \2/p' Makefile
+
+setup: $(READY) ## make .venv with everything pinned in requirements.lock
+	@:
+
+$(READY): requirements.lock pyproject.toml
+	@if ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+		$(find_python); \
+		echo "setting up $(VENV) with $$py"; \
+		"$$py" -m venv --clear $(VENV); \
+	fi
+	@$(BIN)/python $(PIP_INSTALL) --require-hashes -r requirements.lock
+	@$(BIN)/python $(PIP_INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(READY) ## show the broker at work, in a throw-away data directory
+	@$(BIN)/mq9 demo
+
+test: $(READY) ## lint, formatting, types and all tests
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --quiet --check
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest
+
+fmt: $(READY) ## put the code into the house format
+	@$(BIN)/ruff check --quiet --fix-only
+	@$(BIN)/ruff format --quiet
+
+docs: $(READY) ## write the generated documentation pages anew
+	@$(BIN)/python tools/make_docs.py
+
+bench: $(READY) ## measure the engine on this machine
+	@$(BIN)/python benchmarks/engine.py
+
+lock: ## pin all dependencies anew in requirements.lock
+	@$(find_python); \
+	[ -x $(LOCKER)/bin/uv ] || { "$$py" -m venv --clear $(LOCKER) && $(LOCKER)/bin/python $(PIP_INSTALL) uv; }
+	@$(LOCKER)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --custom-compile-command 'make lock' --group dev \
+		--output-file requirements.lock pyproject.toml
+
+clean: ## remove .venv, caches and build output
+	@rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

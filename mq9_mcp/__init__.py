@@ -1,0 +1,3 @@
+"""mq9-mcp: a durable mailbox for every AI agent."""
+
+__version__ = "0.1.0"

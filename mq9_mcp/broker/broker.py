@@ -1,0 +1,119 @@
+"""The broker: every call of every door comes through ``call`` or ``execute`` and leaves durable or refused."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import secrets
+from typing import Any
+
+from mq9_mcp.broker.arguments import read_arguments
+from mq9_mcp.broker.bell import Bell
+from mq9_mcp.broker.clock import Clock
+from mq9_mcp.broker.receipts import send_and_wait
+from mq9_mcp.domain.commands import Command, MailboxFetch, MailboxSend
+from mq9_mcp.domain.errors import Unavailable
+from mq9_mcp.domain.plan import Ask
+from mq9_mcp.domain.state import Caller
+from mq9_mcp.engine.base import Engine
+
+UPKEEP_S = 0.5  # retention looks at what has grown at least so often
+
+
+class Broker:
+    """Executes commands on an engine; make one with ``await start_broker(engine)``."""
+
+    def __init__(self, engine: Engine, clock: Clock) -> None:
+        self.engine = engine
+        self.clock = clock
+        self.bell = Bell(engine.watched)
+        engine.listener = self.bell
+        self.stopping = False
+        self._calls = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._draining = asyncio.Event()
+        self._stop = asyncio.Event()
+        self._upkeep = asyncio.get_running_loop().create_task(self._keep_up(), name="mq9-upkeep")
+
+    def ask(self) -> Ask:
+        """Time, a fresh secret and chance for one command."""
+        return Ask(self.clock.now(), secrets.token_hex(16), random.random())
+
+    async def call(self, caller: Caller, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Execute the command ``name`` with arguments as the wire has them; raises ``Mq9Error``."""
+        return await self.execute(caller, read_arguments(name, arguments))
+
+    async def execute(self, caller: Caller, command: Command) -> dict[str, Any]:
+        """Execute a command; the reply rests on nothing that is not on disk. Raises ``Mq9Error``."""
+        if self.stopping:
+            raise Unavailable("SHUTTING_DOWN", "the broker is stopping", "connect again in a moment")
+        self._calls += 1
+        self._idle.clear()
+        try:
+            if isinstance(command, MailboxFetch) and command.wait_s:
+                return await self._long_poll(caller, command)
+            if isinstance(command, MailboxSend) and command.wait_for is not None:
+                return await send_and_wait(
+                    self.engine, self.bell, caller, command, self.ask(), self._draining
+                )
+            return await self.engine.execute(caller, command, self.ask())
+        finally:
+            self._calls -= 1
+            if not self._calls:
+                self._idle.set()
+
+    async def _long_poll(self, caller: Caller, command: MailboxFetch) -> dict[str, Any]:
+        """A fetch that waits: it stands in line before it looks, so nothing slips between."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + command.wait_s
+        named = command.mailbox if command.mailbox is not None else caller.agent or ""
+        addresses = (named,) if isinstance(named, str) else tuple(named)
+        while True:
+            waiter = self.bell.wait(addresses)
+            took = False
+            try:
+                reply = await self.engine.execute(caller, command, self.ask())
+                took = bool(reply["messages"])
+                left = deadline - loop.time()
+                if took or left <= 0 or self.stopping:
+                    return reply
+                await asyncio.wait([waiter.future], timeout=left)
+            finally:
+                self.bell.leave(waiter, passed_on=not took)
+
+    async def _keep_up(self) -> None:
+        """Let time pass for mailboxes that nobody calls, and run retention."""
+        loop = asyncio.get_running_loop()
+        while not self._stop.is_set():
+            wait = min(UPKEEP_S, max(0.001, (self.engine.next_due() - self.clock.now()) / 1000))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(loop.time() + wait):
+                    await self._stop.wait()
+            await self.engine.tick(self.ask())
+
+    async def close(self) -> None:
+        """Take no new work, answer who waits, store everything, let the data directory go."""
+        if self.stopping:
+            return
+        self.stopping = True
+        self._draining.set()
+        self.bell.ring_all()
+        await self._idle.wait()
+        self._stop.set()
+        await self._upkeep
+        await self.engine.close()
+
+    async def __aenter__(self) -> Broker:
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self.close()
+
+
+async def start_broker(engine: Engine, clock: Clock | None = None) -> Broker:
+    """A broker on an open engine, ready for callers."""
+    broker = Broker(engine, clock or Clock(engine.time))
+    await engine.begin(broker.ask())
+    return broker

@@ -1,0 +1,269 @@
+"""Every command once: name, arguments, reply, errors, who may, an example. All doors and pages read this."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from mq9_mcp.domain import commands as c
+
+
+class Example(NamedTuple):
+    """A call that works on an empty broker, run by the tests as agent ``alice``."""
+
+    says: str
+    arguments: dict[str, Any]
+
+
+class Entry(NamedTuple):
+    """One command.
+
+    ``action`` on ``resource`` is what access rules speak of. ``hidden`` arguments exist at every door
+    but are not shown to models. ``operators``: not among a model's default tools.
+    """
+
+    name: str
+    arguments: type[c.Command]
+    help: str
+    reply: dict[str, str]
+    errors: tuple[str, ...]
+    action: str
+    resource: str
+    examples: tuple[Example, ...]
+    hidden: tuple[str, ...] = ()
+    operators: bool = False
+
+
+ALWAYS = ("INVALID_ARGUMENT", "STORAGE_UNAVAILABLE", "SHUTTING_DOWN")
+_MESSAGE = (
+    "id, mailbox, from, verified, created_at, deliver_at?, expires_at?, priority, parts, tags, dedup_key?, "
+    "state_key?, session, in_reply_to?, reply_to?, metadata?, dead_letter?"
+)
+_DELIVERY = "attempt, fence, lease, leased_until"
+_MAILBOX = "{address, owner, description?, created_at, expires_at?, settings, counts}"
+_RECEIPT = "{id, mailbox, stored_at, duplicate, session, reached?, reply?}"
+_SEND_ERRORS = (
+    "MAILBOX_NOT_FOUND",
+    "MESSAGE_NOT_FOUND",
+    "SESSION_NOT_FOUND",
+    "DEDUP_CONFLICT",
+    "MESSAGE_TOO_LARGE",
+    "BATCH_TOO_LARGE",
+    "MAILBOX_FULL",
+)
+
+_ENTRIES = (
+    Entry(
+        "mailbox_create",
+        c.MailboxCreate,
+        "Make a mailbox, or renew one with equal settings.",
+        {"mailbox": _MAILBOX, "created": "false if it existed with equal settings and was renewed"},
+        ("MAILBOX_EXISTS", *ALWAYS),
+        "create",
+        "mailbox",
+        (
+            Example("a team queue with three attempts", {"address": "jobs", "settings": {"max_attempts": 3}}),
+            Example(
+                "a mailbox with an unguessable address that ends in an hour", {"settings": {"ttl_s": 3600}}
+            ),
+        ),
+        hidden=("description",),
+    ),
+    Entry(
+        "mailbox_send",
+        c.MailboxSend,
+        "Store a message, or several, all or none; the receipt comes when they are on disk.",
+        {"receipts": f"[{_RECEIPT}] in the order of the messages and of to"},
+        (*_SEND_ERRORS, *ALWAYS),
+        "send",
+        "mailbox",
+        (
+            Example("a note to oneself", {"to": "alice", "text": "remember the milk"}),
+            Example(
+                "an urgent message that is stored once, however often it is sent",
+                {"to": "alice", "text": "invoice 7 is due", "priority": "urgent", "dedup_key": "invoice-7"},
+            ),
+            Example(
+                "a batch with a reminder in an hour",
+                {
+                    "messages": [
+                        {"to": "alice", "parts": [{"data": {"amount": 12345678901234567890}}]},
+                        {"to": "alice", "text": "look again", "delay_s": 3600},
+                    ]
+                },
+            ),
+        ),
+        hidden=(
+            "deliver_at",
+            "expires_at",
+            "traceparent",
+            "tracestate",
+            "metadata",
+            "state_key",
+            "park",
+        ),
+    ),
+    Entry(
+        "mailbox_fetch",
+        c.MailboxFetch,
+        "Take the next messages under a lease; with wait_s, wait for one to arrive.",
+        {
+            "messages": f"[{{{_MESSAGE}, {_DELIVERY}}}] best first, never more than max",
+            "remaining": "how many more wait, counted to 1,000",
+            "cancel_requested": "[task] that the caller should stop",
+        },
+        ("MAILBOX_NOT_FOUND", "FORBIDDEN", *ALWAYS),
+        "read",
+        "mailbox",
+        (
+            Example("the next message of one's own mailbox", {"max": 1}),
+            Example("as a second, independent reader", {"group": "audit", "deliver": "latest"}),
+        ),
+        hidden=("tags_none", "deliver"),
+    ),
+    Entry(
+        "mailbox_ack",
+        c.MailboxAck,
+        "Settle leased messages: ack, nack, release, extend or reject; send replies in the same commit.",
+        {
+            "results": "[{id, outcome, ok, error?, leased_until?}] in the order of items",
+            "receipts": f"[{_RECEIPT}] of send, if there was one",
+        },
+        ("LEASE_LOST", *_SEND_ERRORS, *ALWAYS),
+        "read",
+        "mailbox",
+        (Example("a lease that is none: its result says so", {"items": [{"lease": "1.1.none"}]}),),
+        hidden=("tasks",),
+    ),
+    Entry(
+        "mailbox_query",
+        c.MailboxQuery,
+        "Look at messages without taking them: settled, delayed and waiting ones.",
+        {
+            "messages": f"[{{{_MESSAGE}, deliveries: [{{group, state, attempt, worker?}}]}}]",
+            "next_cursor": "if there are more",
+            "remaining": "how many more, counted to 1,000",
+        },
+        ("MAILBOX_NOT_FOUND", "FORBIDDEN", *ALWAYS),
+        "read",
+        "mailbox",
+        (Example("the newest messages of one's own mailbox", {"order": "desc", "limit": 5}),),
+        hidden=("until", "order"),
+    ),
+    Entry(
+        "mailbox_delete",
+        c.MailboxDelete,
+        "Remove messages, all or none; cancels delayed ones.",
+        {"deleted": "how many"},
+        ("MAILBOX_NOT_FOUND", "MESSAGE_NOT_FOUND", "FORBIDDEN", *ALWAYS),
+        "manage",
+        "mailbox",
+        (),
+    ),
+    Entry(
+        "mailbox_list",
+        c.MailboxList,
+        "The caller's mailboxes by address.",
+        {
+            "mailboxes": f"[{_MAILBOX}]",
+            "next_cursor": "if there are more",
+            "remaining": "how many more, counted to 1,000",
+        },
+        ALWAYS,
+        "read",
+        "mailbox",
+        (Example("mailboxes whose address begins with jobs", {"prefix": "jobs"}),),
+        operators=True,
+    ),
+    Entry(
+        "mailbox_get",
+        c.MailboxGet,
+        "One mailbox with its settings and counts.",
+        {"mailbox": _MAILBOX},
+        ("MAILBOX_NOT_FOUND", "FORBIDDEN", *ALWAYS),
+        "read",
+        "mailbox",
+        (Example("one's own mailbox", {"address": "alice"}),),
+        operators=True,
+    ),
+    Entry(
+        "mailbox_update",
+        c.MailboxUpdate,
+        "Change settings or description of a mailbox.",
+        {"mailbox": _MAILBOX},
+        ("MAILBOX_NOT_FOUND", "FORBIDDEN", *ALWAYS),
+        "manage",
+        "mailbox",
+        (Example("more patience", {"address": "alice", "settings": {"max_attempts": 10}}),),
+        operators=True,
+    ),
+    Entry(
+        "mailbox_drop",
+        c.MailboxDrop,
+        "Remove a mailbox with its messages and groups; its dead letters stay.",
+        {"dropped": "its address"},
+        ("MAILBOX_NOT_FOUND", "FORBIDDEN", *ALWAYS),
+        "manage",
+        "mailbox",
+        (),
+        operators=True,
+    ),
+    Entry(
+        "mailbox_redrive",
+        c.MailboxRedrive,
+        "Give dead letters back to the mailbox and group they came from, at a rate.",
+        {
+            "redriven": "[{letter, id, mailbox}]",
+            "skipped": "[{id, error}] letters that stay, and why",
+            "remaining": "letters that are left, counted to 1,000",
+        },
+        ("MAILBOX_NOT_FOUND", "MESSAGE_NOT_FOUND", "LEASE_LOST", "FORBIDDEN", *ALWAYS),
+        "manage",
+        "mailbox",
+        (),
+        operators=True,
+    ),
+    Entry(
+        "group_list",
+        c.GroupList,
+        "The groups of a mailbox: when they last fetched, what waits for them.",
+        {"groups": "[{name, mailbox, fetched_at, waiting, leased, backoff}]"},
+        ("MAILBOX_NOT_FOUND", "FORBIDDEN", *ALWAYS),
+        "read",
+        "mailbox",
+        (Example("of one's own mailbox", {"mailbox": "alice"}),),
+        operators=True,
+    ),
+    Entry(
+        "group_reset",
+        c.GroupReset,
+        "Let a group begin again at another place; its leases are lost.",
+        {"group": "as group_list shows it"},
+        ("MAILBOX_NOT_FOUND", "FORBIDDEN", *ALWAYS),
+        "manage",
+        "mailbox",
+        (),
+        operators=True,
+    ),
+    Entry(
+        "group_delete",
+        c.GroupDelete,
+        "End a group; its leases are lost.",
+        {"deleted": "its name"},
+        ("MAILBOX_NOT_FOUND", "FORBIDDEN", *ALWAYS),
+        "manage",
+        "mailbox",
+        (),
+        operators=True,
+    ),
+)
+
+CATALOGUE: dict[str, Entry] = {entry.name: entry for entry in _ENTRIES}
+
+# Named by the contract, not part of this version: refused by name, with what they belong to.
+LATER: dict[str, str] = {
+    **dict.fromkeys(("agent_register", "agent_unregister", "agent_report", "agent_discover"), "agents"),
+    **dict.fromkeys(("task_get", "task_list", "task_update", "task_cancel"), "tasks"),
+    **dict.fromkeys(("session_get", "session_list", "session_close", "session_reopen"), "sessions"),
+    **dict.fromkeys(("push_set", "push_list", "push_delete"), "push notifications"),
+    "audit_query": "audit queries",
+}

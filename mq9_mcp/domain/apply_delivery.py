@@ -1,0 +1,145 @@
+"""How one message moves in one group: leased, settled, back in line. The table says what may follow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from mq9_mcp.domain import events as e
+from mq9_mcp.domain.apply_mail import end_messages, let_go
+from mq9_mcp.domain.delivery import Delivery, DeliveryState, Outcome
+from mq9_mcp.domain.limits import limit
+from mq9_mcp.domain.state import Group, State
+
+PAST_MAX = limit("past_leases_max")
+
+
+def _leased(state: State, event: e.Leased) -> None:
+    group = state.groups[event.group]
+    group.fetched_at = event.at
+    if group.timers and group.timers[0][0] <= event.at:
+        backoff_over(group, event.at)
+    take, open_ = group.line.take, group.open
+    for id in event.ids:
+        take(state.mails[id])
+        delivery = open_.get(id)
+        if delivery is None:
+            delivery = open_[id] = Delivery()
+            delivery.first_at = event.at
+        elif not delivery.first_at:
+            delivery.first_at = event.at
+        delivery.state = DeliveryState.LEASED
+        delivery.secret = event.secret
+        delivery.fence = state.seq
+        delivery.until = event.until
+        delivery.worker = event.worker
+        delivery.principal = event.principal
+        delivery.lapsed = False
+        delivery.last_at = event.at
+        group.watch(event.until, id)
+    group.leased += len(event.ids)
+    state.watch(group.mailbox, event.until)
+
+
+def _acked(state: State, event: e.Acked) -> None:
+    group = state.groups[event.group]
+    kept = event.kept
+    for id in event.ids:
+        mail = state.mails[id]
+        let_go(group, mail)
+        if not kept or id not in kept:
+            state.settle(mail, event.at)
+
+
+def _unlease(group: Group, id: int, outcome: str, receipts: str | None) -> Delivery:
+    """End the lease of an unsettled message and remember how."""
+    delivery = group.open[id]
+    if delivery.state is DeliveryState.LEASED:
+        group.leased -= 1
+    past = delivery.past = delivery.past or {}
+    past[delivery.secret] = Outcome(outcome, receipts)
+    if len(past) > PAST_MAX:
+        del past[next(iter(past))]
+    delivery.lapsed = False
+    return delivery
+
+
+def _nacked(state: State, event: e.Nacked) -> None:
+    group = state.groups[event.group]
+    mail = state.mails[event.id]
+    waiting = group.open[event.id].state is DeliveryState.WAITING
+    delivery = _unlease(group, event.id, "nack", event.receipts)
+    delivery.attempts += event.counted
+    delivery.reason = event.reason
+    delivery.state = DeliveryState.BACKOFF
+    delivery.until = event.until
+    if waiting:
+        group.line.take(mail)
+    group.watch(event.until, event.id)
+    state.watch(group.mailbox, event.until)
+
+
+def _released(state: State, event: e.Released) -> None:
+    group = state.groups[event.group]
+    for id in event.ids:
+        if group.open[id].state is DeliveryState.LEASED:
+            group.line.put_back(state.mails[id])
+        _unlease(group, id, "release", event.receipts).state = DeliveryState.WAITING
+
+
+def _extended(state: State, event: e.Extended) -> None:
+    group = state.groups[event.group]
+    for id in event.ids:
+        delivery = group.open[id]
+        if delivery.state is not DeliveryState.LEASED:
+            group.line.take(state.mails[id])
+            group.leased += 1
+            delivery.state = DeliveryState.LEASED
+            delivery.lapsed = False
+        delivery.until = event.until
+        group.watch(event.until, id)
+    state.watch(group.mailbox, event.until)
+
+
+def _lapsed(state: State, event: e.Lapsed) -> None:
+    group = state.groups[event.group]
+    for id in event.ids:
+        delivery = group.open[id]
+        delivery.state = DeliveryState.WAITING
+        delivery.attempts += 1
+        delivery.lapsed = True
+        group.leased -= 1
+        group.line.put_back(state.mails[id])
+
+
+def _closed(state: State, event: e.Closed) -> None:
+    group = state.groups[event.group]
+    mail = state.mails[event.id]
+    let_go(group, mail)
+    if not event.kept:
+        end_messages(state, group.mailbox, (event.id,), event.at)
+
+
+def backoff_over(group: Group, now: int) -> int:
+    """Put messages whose backoff is over back in line; no event, the nack told when. Returns how many."""
+    ready = 0
+    while group.next_timer() <= now:
+        message = group.timers[0][1]
+        delivery = group.open[message]
+        if delivery.state is not DeliveryState.BACKOFF:
+            break
+        delivery.state = DeliveryState.WAITING
+        group.line.put_back(group.mailbox.state.mails[message])
+        ready += 1
+    return ready
+
+
+DELIVERY: dict[type[e.Event], Callable[[State, Any], None]] = {
+    e.Leased: _leased,
+    e.Acked: _acked,
+    e.Nacked: _nacked,
+    e.Released: _released,
+    e.Extended: _extended,
+    e.Lapsed: _lapsed,
+    e.Closed: _closed,
+}

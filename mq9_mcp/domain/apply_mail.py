@@ -1,0 +1,192 @@
+"""How mail comes and goes in the state: stored, due, withdrawn, expired, dead, deleted, redriven."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from heapq import heapify, heappush
+from typing import Any
+
+from mq9_mcp.domain import events as e
+from mq9_mcp.domain.delivery import Delivery, DeliveryState
+from mq9_mcp.domain.limits import limit
+from mq9_mcp.domain.log import OUTSIDE
+from mq9_mcp.domain.message import key_counts
+from mq9_mcp.domain.state import Group, Mailbox, State
+
+DEDUP_KEYS_MAX = limit("dedup_keys_in_memory")
+
+
+def notice_due(state: State, mailbox: Mailbox) -> None:
+    """Make sure that the mailbox is looked at when time changes something in it."""
+    state.watch(mailbox, mailbox.next_due())
+
+
+def store(state: State, mail: e.Mail, at: int) -> None:
+    """A new message enters memory, and the logs if it is visible."""
+    mailbox = state.mailboxes[mail.mailbox]
+    state.mails[mail.id] = mail
+    state.next_message = max(state.next_message, mail.id + 1)
+    state.count(mailbox, 1, mail.size)
+    if mail.expires_at is not None:
+        heappush(mailbox.expiries, (mail.expires_at, mail.id))
+        state.watch(mailbox, mail.expires_at)
+    if mail.visible_at <= at:
+        show(mailbox, mail)
+    else:
+        heappush(mailbox.delayed, (mail.visible_at, mail.id))
+        state.watch(mailbox, mail.visible_at)
+
+
+def show(mailbox: Mailbox, mail: e.Mail) -> None:
+    """A message becomes visible: to all groups, or to the one that it was redriven to."""
+    extra = mail.extra
+    if extra is not None:
+        if extra.state_key is not None:
+            mailbox.state_keys.setdefault(extra.state_key, []).append(mail.id)
+        if extra.only_group is not None:
+            mail.place = OUTSIDE
+            mailbox.outside.add(mail.id)
+            group = mailbox.groups.get(extra.only_group)
+            if group is not None:
+                group.open[mail.id] = Delivery()
+                group.line.enter(mail)
+            return
+    mailbox.logs.append(mail)
+    for group in mailbox.groups.values():
+        group.line.add(mail)
+
+
+def let_go(group: Group, mail: e.Mail) -> None:
+    """The group is done with the message, whatever it was to it."""
+    delivery = group.open.pop(mail.id, None)
+    if delivery is None:
+        if group.line.waits_in_log(mail):
+            group.line.drop(mail, waiting=True)
+        return
+    if delivery.state is DeliveryState.LEASED:
+        group.leased -= 1
+    group.line.drop(mail, waiting=delivery.state is DeliveryState.WAITING)
+
+
+def end_messages(state: State, mailbox: Mailbox, ids: Iterable[int], at: int) -> None:
+    """Settle messages for every group; they leave memory."""
+    for id in ids:
+        mail = state.mails[id]
+        for group in mailbox.groups.values():
+            let_go(group, mail)
+        state.settle(mail, at)
+
+
+def supersede(mailbox: Mailbox, mail: e.Mail, state: str) -> None:
+    """Expired or replaced while somebody holds it: the others let go, holders may still settle."""
+    mailbox.ending[mail.id] = state
+    for group in mailbox.groups.values():
+        delivery = group.open.get(mail.id)
+        if delivery is None or delivery.state is not DeliveryState.LEASED:
+            let_go(group, mail)
+
+
+def _sent(state: State, event: e.Sent) -> None:
+    for mail in event.mails:
+        store(state, mail, event.at)
+    for number, key in event.keys:
+        _remember_key(state, state.mailboxes[number], key)
+    for id in event.withdrawn:
+        mail = state.mails[id]
+        end_messages(state, state.mailboxes[mail.mailbox], (id,), event.at)
+    for id in event.superseded:
+        mail = state.mails[id]
+        supersede(state.mailboxes[mail.mailbox], mail, "withdrawn")
+
+
+def _remember_key(state: State, mailbox: Mailbox, key: e.DedupKey) -> None:
+    dedup = mailbox.dedup
+    if dedup.pop(key.key, None) is not None:
+        state.dedup_keys -= 1
+    dedup[key.key] = key
+    state.dedup_keys += 1
+    forget_keys(state, mailbox, key.at)
+    if state.dedup_keys > DEDUP_KEYS_MAX:
+        del dedup[next(iter(dedup))]
+        state.dedup_keys -= 1
+        mailbox.dedup_spilled = True
+
+
+def forget_keys(state: State, mailbox: Mailbox, now: int) -> None:
+    """Drop the oldest dedup keys while they do not count any more."""
+    dedup = mailbox.dedup
+    while dedup:
+        oldest = next(iter(dedup.values()))
+        if key_counts(mailbox, oldest, now):
+            return
+        del dedup[oldest.key]
+        state.dedup_keys -= 1
+
+
+def _due(state: State, event: e.Due) -> None:
+    mailbox = state.mailboxes[event.mailbox]
+    done = set(event.ids)
+    mailbox.delayed = [entry for entry in mailbox.delayed if entry[1] not in done]
+    heapify(mailbox.delayed)
+    for id in event.ids:
+        show(mailbox, state.mails[id])
+    end_messages(state, mailbox, event.withdrawn, event.at)
+    for id in event.superseded:
+        supersede(mailbox, state.mails[id], "withdrawn")
+
+
+def _expired(state: State, event: e.Expired) -> None:
+    mailbox = state.mailboxes[event.mailbox]
+    end_messages(state, mailbox, event.ids, event.at)
+    for id in event.held:
+        supersede(mailbox, state.mails[id], "expired")
+
+
+def _died(state: State, event: e.Died) -> None:
+    mailbox = state.mailboxes[event.mailbox]
+    mail = state.mails[event.id]
+    store(state, event.copy, event.at)
+    if event.group is not None:
+        let_go(state.groups[event.group], mail)
+    if not event.kept:
+        end_messages(state, mailbox, (event.id,), event.at)
+
+
+def _deleted(state: State, event: e.Deleted) -> None:
+    mailbox = state.mailboxes[event.mailbox]
+    mailbox.settled -= event.settled_count
+    mailbox.settled_bytes -= event.settled_bytes
+    mailbox.history_version += event.settled_count
+    for id in event.ids:
+        if id in state.mails:
+            remove(state, state.mails[id])
+    for group in mailbox.groups.values():
+        history = group.history
+        if history is not None and event.settled_count:
+            history.count = max(0, history.count - event.settled_count)
+            history.bytes = max(0, history.bytes - event.settled_bytes)
+
+
+def remove(state: State, mail: e.Mail) -> None:
+    """A message leaves its mailbox without a trace there."""
+    mailbox = state.mailboxes[mail.mailbox]
+    for group in mailbox.groups.values():
+        let_go(group, mail)
+    state.forget(mail)
+
+
+def _redriven(state: State, event: e.Redriven) -> None:
+    for id in event.letters:
+        remove(state, state.mails[id])
+    for mail in event.mails:
+        store(state, mail, event.at)
+
+
+MAIL: dict[type[e.Event], Callable[[State, Any], None]] = {
+    e.Sent: _sent,
+    e.Due: _due,
+    e.Expired: _expired,
+    e.Died: _died,
+    e.Deleted: _deleted,
+    e.Redriven: _redriven,
+}

@@ -1,0 +1,357 @@
+"""The arguments of every command, typed and bounded once; every door reads them from here.
+
+A field's ``Meta`` carries its bounds and its one-line help. ``null`` means the same as leaving an
+argument out; an unknown argument is refused (contract, sections 8 and 12).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+from mq9_mcp.domain.limits import limit
+from mq9_mcp.domain.names import ADDRESS_PATTERN, DEFAULT_GROUP, NAME_PATTERN
+
+
+def _help(text: str) -> Meta:
+    return Meta(description=text)
+
+
+Priority = Literal["critical", "urgent", "normal"]
+TIERS: tuple[Priority, ...] = ("critical", "urgent", "normal")
+
+Address = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=limit("address_characters_max"),
+        pattern=ADDRESS_PATTERN,
+        description="A mailbox address: a-z 0-9 . _ -, first and last a letter or digit, no '..'.",
+    ),
+]
+Name = Annotated[str, Meta(min_length=1, max_length=limit("name_characters_max"), pattern=NAME_PATTERN)]
+Key = Annotated[str, Meta(min_length=1, max_length=limit("key_characters_max"), pattern=NAME_PATTERN)]
+SessionName = Annotated[
+    str, Meta(min_length=1, max_length=limit("session_characters_max"), pattern=NAME_PATTERN)
+]
+MessageId = Annotated[int, Meta(ge=1, lt=2**53)]
+Tag = Annotated[str, Meta(min_length=1, max_length=limit("tag_characters_max"), pattern=NAME_PATTERN)]
+Tags = Annotated[list[Tag], Meta(max_length=limit("tags_max"))]
+Time = Annotated[datetime, Meta(tz=True)]
+Reason = Annotated[str, Meta(max_length=limit("reason_characters_max"))]
+Description = Annotated[str, Meta(max_length=limit("description_characters_max"))]
+Trace = Annotated[str, Meta(max_length=limit("trace_characters_max"))]
+Wait = Annotated[float, Meta(ge=0, le=limit("wait_s_max"))]
+LeaseSeconds = Annotated[float, Meta(ge=1, le=limit("lease_s_max"))]
+Cursor = Annotated[str, Meta(max_length=256)]
+PageLimit = Annotated[int, Meta(ge=1, le=limit("query_limit_max"))]
+
+
+class Command(Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
+    """The arguments of one call."""
+
+
+class Retention(Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
+    """How long settled mail stays for query, sessions and new groups."""
+
+    age_s: Annotated[int, Meta(ge=0, le=limit("delay_s_max"))] = limit("retention_age_s")
+    bytes: Annotated[int, Meta(ge=0, le=2**50)] = limit("retention_bytes")
+
+
+class SettingsArguments(Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
+    """What a mailbox may be told; what is left out keeps its default (or, in an update, its value)."""
+
+    ttl_s: (
+        Annotated[
+            int,
+            Meta(
+                ge=0,
+                le=limit("delay_s_max"),
+                description="Lifetime from the last create or renew; 0 means never ends.",
+            ),
+        ]
+        | None
+    ) = None
+    max_attempts: (
+        Annotated[
+            int, Meta(ge=0, le=1_000, description="Failed attempts before the dead letters; 0 means no end.")
+        ]
+        | None
+    ) = None
+    dead_letter: Annotated[Address, _help("Where dead letters go; <address>.dead if left out.")] | None = None
+    dead_letter_expired: Annotated[bool, _help("Expired mail goes to the dead letters too.")] | None = None
+    backoff_first_s: (
+        Annotated[int, Meta(ge=0, le=43_200, description="Wait after the first failed attempt.")] | None
+    ) = None
+    backoff_max_s: (
+        Annotated[int, Meta(ge=0, le=43_200, description="Longest wait between attempts.")] | None
+    ) = None
+    ordered_by: (
+        Annotated[Literal["session"], _help("Deliver the messages of a session one after the other.")] | None
+    ) = None
+    exactly_once: (
+        Annotated[bool, _help("Sends need a dedup_key that counts for ever; an expired lease never settles.")]
+        | None
+    ) = None
+    retention: Annotated[Retention, _help("How much settled mail stays, and for how long.")] | None = None
+    messages_max: (
+        Annotated[int, Meta(ge=1, le=100_000_000, description="Unsettled messages the mailbox takes.")] | None
+    ) = None
+    bytes_max: (
+        Annotated[int, Meta(ge=1, le=2**50, description="Unsettled bytes the mailbox takes.")] | None
+    ) = None
+    dedup_window_s: (
+        Annotated[int, Meta(ge=0, le=limit("delay_s_max"), description="How long a dedup_key counts.")] | None
+    ) = None
+
+
+class MailboxCreate(Command, kw_only=True, frozen=True):
+    """Arguments of ``mailbox_create``."""
+
+    address: Annotated[Address, _help("Its address; an unguessable one if left out.")] | None = None
+    description: Annotated[Description, _help("What it is for, for people.")] | None = None
+    settings: Annotated[SettingsArguments, _help("Settings; defaults for what is left out.")] | None = None
+
+
+class MailboxUpdate(Command, kw_only=True, frozen=True):
+    """Arguments of ``mailbox_update``."""
+
+    address: Annotated[Address, _help("The mailbox to change.")]
+    description: Annotated[Description, _help("The new description.")] | None = None
+    settings: Annotated[SettingsArguments, _help("Only what changes.")] | None = None
+
+
+class MailboxGet(Command, kw_only=True, frozen=True):
+    """Arguments of ``mailbox_get``."""
+
+    address: Annotated[Address, _help("The mailbox; the caller's own if left out.")] | None = None
+
+
+class MailboxList(Command, kw_only=True, frozen=True):
+    """Arguments of ``mailbox_list``."""
+
+    prefix: Annotated[str, Meta(max_length=96, description="Only addresses that begin so.")] | None = None
+    limit: Annotated[PageLimit, _help("Mailboxes on a page.")] = limit("query_limit_default")
+    cursor: Annotated[Cursor, _help("next_cursor of the page before.")] | None = None
+
+
+class MailboxDrop(Command, kw_only=True, frozen=True):
+    """Arguments of ``mailbox_drop``."""
+
+    address: Annotated[Address, _help("The mailbox to remove with its messages and groups.")]
+
+
+class MessageArguments(Command, kw_only=True, frozen=True):
+    """What one message is made of (contract, section 2)."""
+
+    to: (
+        Annotated[
+            Annotated[str, Meta(max_length=200)]
+            | Annotated[list[Annotated[str, Meta(max_length=200)]], Meta(min_length=1)],
+            _help("One address, or a list: a copy for each, all or none."),
+        ]
+        | None
+    ) = None
+    text: Annotated[str, _help("Shorthand for one text part.")] | None = None
+    parts: Annotated[list[dict[str, Any]], _help("1 to 64 A2A Parts: text, data, raw or url.")] | None = None
+    priority: Annotated[Priority, _help("Strict between the three, in every group.")] = "normal"
+    dedup_key: Annotated[Key, _help("A second send with this key stores nothing.")] | None = None
+    state_key: Annotated[Key, _help("Latest wins: older unleased copies are withdrawn.")] | None = None
+    tags: Annotated[Tags, _help("Words to filter by.")] = []
+    delay_s: (
+        Annotated[float, Meta(ge=0, le=limit("delay_s_max"), description="Invisible for so long.")] | None
+    ) = None
+    deliver_at: Annotated[Time, _help("Invisible until then.")] | None = None
+    ttl_s: (
+        Annotated[
+            float, Meta(gt=0, le=limit("delay_s_max"), description="Lifetime, counted from visibility.")
+        ]
+        | None
+    ) = None
+    expires_at: Annotated[Time, _help("Never delivered from then on.")] | None = None
+    session: Annotated[SessionName, _help("The conversation it belongs to.")] | None = None
+    in_reply_to: (
+        Annotated[MessageId, _help("The message it answers; gives to and session if they are left out.")]
+        | None
+    ) = None
+    reply_to: Annotated[Address, _help("Where answers go; the sender's mailbox if left out.")] | None = None
+    task: Annotated[Any, _help("Tasks are not part of this version.")] = None
+    intent: Annotated[Any, _help("Routing by intent is not part of this version.")] = None
+    park: Annotated[Any, _help("Routing by intent is not part of this version.")] = None
+    metadata: Annotated[dict[str, Any], _help("A JSON object, carried through.")] | None = None
+    traceparent: Annotated[Trace, _help("W3C trace context, carried through.")] | None = None
+    tracestate: Annotated[Trace, _help("W3C trace context, carried through.")] | None = None
+
+
+class MailboxSend(MessageArguments, kw_only=True, frozen=True):
+    """Arguments of ``mailbox_send``: one message, or ``messages``: several, all or none."""
+
+    messages: (
+        Annotated[
+            list[MessageArguments],
+            Meta(min_length=1, description="Several messages instead of one, stored all or none."),
+        ]
+        | None
+    ) = None
+    wait_for: (
+        Annotated[Literal["leased", "acked", "replied"], _help("Stay until group default got so far.")] | None
+    ) = None
+    wait_s: Annotated[Wait, _help("How long wait_for stays.")] = 0
+
+
+class MailboxFetch(Command, kw_only=True, frozen=True):
+    """Arguments of ``mailbox_fetch`` (contract, section 3)."""
+
+    mailbox: (
+        Annotated[
+            Address | Annotated[list[Address], Meta(min_length=1, max_length=limit("fetch_mailboxes_max"))],
+            _help("One mailbox or up to 16 in one wait; the caller's own if left out."),
+        ]
+        | None
+    ) = None
+    group: Annotated[Name, _help("An independent reader of the mailbox.")] = DEFAULT_GROUP
+    max: Annotated[
+        int, Meta(ge=1, le=limit("fetch_messages_max"), description="Never more messages than this.")
+    ] = 10
+    wait_s: Annotated[Wait, _help("Wait so long for a first message.")] = 0
+    lease_s: Annotated[LeaseSeconds, _help("How long the messages are yours; extend to keep them.")] = limit(
+        "lease_s_default"
+    )
+    tags_any: Annotated[Tags, _help("Messages with at least one of these.")] = []
+    tags_all: Annotated[Tags, _help("Messages with all of these.")] = []
+    tags_none: Annotated[Tags, _help("Messages with none of these.")] = []
+    priority_min: Annotated[Priority, _help("Only this priority and above.")] = "normal"
+    session: Annotated[SessionName, _help("Only messages of this session.")] | None = None
+    deliver: Annotated[
+        str | MessageId,
+        _help("Where a new group begins: earliest, latest (after now), a message id or a time."),
+    ] = "earliest"
+
+
+class AckItem(Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
+    """One lease and what becomes of it."""
+
+    lease: Annotated[str, Meta(min_length=1, max_length=128, description="The token that the fetch gave.")]
+    outcome: Annotated[
+        Literal["ack", "nack", "release", "extend", "reject"], _help("What becomes of the message.")
+    ] = "ack"
+    delay_s: (
+        Annotated[
+            float,
+            Meta(
+                ge=0, le=limit("nack_delay_s_max"), description="nack: wait so long instead of the backoff."
+            ),
+        ]
+        | None
+    ) = None
+    lease_s: Annotated[LeaseSeconds, _help("extend: the new lease, counted from now.")] | None = None
+    reason: Annotated[Reason, _help("nack, reject: why, in a word.")] | None = None
+    description: Annotated[Description, _help("reject: why, in a sentence.")] | None = None
+
+
+class MailboxAck(Command, kw_only=True, frozen=True):
+    """Arguments of ``mailbox_ack``; with ``send`` the whole call is one commit, all or none."""
+
+    items: Annotated[
+        list[AckItem],
+        Meta(min_length=1, max_length=limit("ack_items_max"), description="Leases and their outcomes."),
+    ]
+    send: (
+        Annotated[
+            MessageArguments | list[MessageArguments],
+            _help("A message, or several, stored in the same commit."),
+        ]
+        | None
+    ) = None
+    tasks: Annotated[Any, _help("Tasks are not part of this version.")] = None
+
+
+class MailboxQuery(Command, kw_only=True, frozen=True, rename={"from_": "from"}):
+    """Arguments of ``mailbox_query``; it never leases and never consumes.
+
+    ``from_`` is ``from`` on the wire: the language keeps that word for itself.
+    """
+
+    mailbox: Annotated[Address, _help("The mailbox; the caller's own if left out.")] | None = None
+    ids: (
+        Annotated[
+            list[MessageId],
+            Meta(min_length=1, max_length=limit("query_limit_max"), description="Only these."),
+        ]
+        | None
+    ) = None
+    session: Annotated[SessionName, _help("Only messages of this session.")] | None = None
+    tags_any: Annotated[Tags, _help("Messages with at least one of these.")] = []
+    tags_all: Annotated[Tags, _help("Messages with all of these.")] = []
+    tags_none: Annotated[Tags, _help("Messages with none of these.")] = []
+    priority: Annotated[Priority, _help("Only this priority.")] | None = None
+    from_: Annotated[str, Meta(max_length=200, description="Only from this sender.")] | None = None
+    since: Annotated[Time, _help("Created at or after.")] | None = None
+    until: Annotated[Time, _help("Created before.")] | None = None
+    state: (
+        Annotated[
+            Literal["delayed", "waiting", "leased", "backoff", "acked", "dead", "expired", "withdrawn"],
+            _help("Only messages in this delivery state in group."),
+        ]
+        | None
+    ) = None
+    group: Annotated[Name, _help("The group that state speaks of; default if left out.")] | None = None
+    order: Annotated[Literal["asc", "desc"], _help("Oldest or newest first.")] = "asc"
+    limit: Annotated[PageLimit, _help("Messages on a page.")] = limit("query_limit_default")
+    cursor: Annotated[Cursor, _help("next_cursor of the page before.")] | None = None
+
+
+class MailboxDelete(Command, kw_only=True, frozen=True):
+    """Arguments of ``mailbox_delete``: all or none."""
+
+    mailbox: Annotated[Address, _help("The mailbox; the caller's own if left out.")] | None = None
+    ids: Annotated[
+        list[MessageId],
+        Meta(min_length=1, max_length=limit("batch_messages_max"), description="The messages to remove."),
+    ]
+
+
+class MailboxRedrive(Command, kw_only=True, frozen=True):
+    """Arguments of ``mailbox_redrive``: dead letters go back to their mailbox and group."""
+
+    mailbox: Annotated[Address, _help("The dead letter mailbox.")]
+    ids: (
+        Annotated[
+            list[MessageId],
+            Meta(min_length=1, max_length=limit("redrive_max"), description="Only these letters."),
+        ]
+        | None
+    ) = None
+    limit: Annotated[
+        int, Meta(ge=1, le=limit("redrive_max"), description="At most so many, oldest first.")
+    ] = 100
+    rate: (
+        Annotated[
+            int,
+            Meta(ge=1, le=limit("redrive_rate_max"), description="Letters a second; at once if left out."),
+        ]
+        | None
+    ) = None
+
+
+class GroupList(Command, kw_only=True, frozen=True):
+    """Arguments of ``group_list``."""
+
+    mailbox: Annotated[Address, _help("The mailbox; the caller's own if left out.")] | None = None
+
+
+class GroupReset(Command, kw_only=True, frozen=True):
+    """Arguments of ``group_reset``: the group begins again at another place; its leases are lost."""
+
+    mailbox: Annotated[Address, _help("The mailbox; the caller's own if left out.")] | None = None
+    group: Annotated[Name, _help("The group.")]
+    to: Annotated[str | MessageId, _help("earliest, latest (after now), a message id or a time.")]
+
+
+class GroupDelete(Command, kw_only=True, frozen=True):
+    """Arguments of ``group_delete``: the group ends; its leases are lost."""
+
+    mailbox: Annotated[Address, _help("The mailbox; the caller's own if left out.")] | None = None
+    group: Annotated[Name, _help("The group.")]

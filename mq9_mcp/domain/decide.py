@@ -1,0 +1,45 @@
+"""Which room decides which command. ``decide`` is pure: it reads the state and writes only the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from mq9_mcp.domain import commands as c
+from mq9_mcp.domain.dead import decide_redrive
+from mq9_mcp.domain.group import decide_group_delete, decide_group_list, decide_group_reset
+from mq9_mcp.domain.lease import decide_fetch
+from mq9_mcp.domain.mailbox import (
+    decide_create,
+    decide_delete,
+    decide_drop,
+    decide_get,
+    decide_list,
+    decide_update,
+)
+from mq9_mcp.domain.message import decide_send
+from mq9_mcp.domain.plan import Plan
+from mq9_mcp.domain.settle import decide_ack
+
+Decide = Callable[[Plan, Any], dict[str, Any]]
+
+DECIDE: dict[type[c.Command], Decide] = {
+    c.MailboxCreate: decide_create,
+    c.MailboxUpdate: decide_update,
+    c.MailboxGet: decide_get,
+    c.MailboxList: decide_list,
+    c.MailboxDrop: decide_drop,
+    c.MailboxSend: decide_send,
+    c.MailboxFetch: decide_fetch,
+    c.MailboxAck: decide_ack,
+    c.MailboxDelete: decide_delete,
+    c.MailboxRedrive: decide_redrive,
+    c.GroupList: decide_group_list,
+    c.GroupReset: decide_group_reset,
+    c.GroupDelete: decide_group_delete,
+}
+
+
+def decide(plan: Plan, command: c.Command) -> dict[str, Any]:
+    """Fill the plan with the events of ``command`` and return its reply, or refuse."""
+    return DECIDE[type(command)](plan, command)

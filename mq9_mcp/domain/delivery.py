@@ -1,0 +1,132 @@
+"""The life of one message in one group, as a table; nothing else decides what may happen next.
+
+``waiting`` covers mail that nobody took yet and mail that came back. A lease that ran out leaves
+its token behind: until somebody else takes the message, that token may still settle it.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+from mq9_mcp.domain.errors import Refused
+
+
+class DeliveryState(StrEnum):
+    """Where a message stands in a group (contract, section 12)."""
+
+    DELAYED = "delayed"
+    WAITING = "waiting"
+    LEASED = "leased"
+    BACKOFF = "backoff"
+    ACKED = "acked"
+    DEAD = "dead"
+    EXPIRED = "expired"
+    WITHDRAWN = "withdrawn"
+
+
+class Step(StrEnum):
+    """What can happen to a message in a group."""
+
+    BECOME_DUE = "become_due"
+    LEASE = "lease"
+    ACK = "ack"
+    NACK = "nack"
+    RELEASE = "release"
+    EXTEND = "extend"
+    REJECT = "reject"
+    LAPSE = "lapse"
+    BACKOFF_OVER = "backoff_over"
+    EXHAUST = "exhaust"
+    EXPIRE = "expire"
+    WITHDRAW = "withdraw"
+
+
+_D = DeliveryState
+
+TABLE: dict[tuple[DeliveryState, Step], DeliveryState] = {
+    (_D.DELAYED, Step.BECOME_DUE): _D.WAITING,
+    (_D.WAITING, Step.LEASE): _D.LEASED,
+    (_D.WAITING, Step.EXPIRE): _D.EXPIRED,
+    (_D.WAITING, Step.WITHDRAW): _D.WITHDRAWN,
+    # a lease that ran out and that nobody replaced
+    (_D.WAITING, Step.ACK): _D.ACKED,
+    (_D.WAITING, Step.NACK): _D.BACKOFF,
+    (_D.WAITING, Step.RELEASE): _D.WAITING,
+    (_D.WAITING, Step.EXTEND): _D.LEASED,
+    (_D.WAITING, Step.REJECT): _D.DEAD,
+    (_D.LEASED, Step.ACK): _D.ACKED,
+    (_D.LEASED, Step.NACK): _D.BACKOFF,
+    (_D.LEASED, Step.RELEASE): _D.WAITING,
+    (_D.LEASED, Step.EXTEND): _D.LEASED,
+    (_D.LEASED, Step.REJECT): _D.DEAD,
+    (_D.LEASED, Step.LAPSE): _D.WAITING,
+    (_D.LEASED, Step.EXHAUST): _D.DEAD,
+    (_D.LEASED, Step.EXPIRE): _D.EXPIRED,
+    (_D.LEASED, Step.WITHDRAW): _D.WITHDRAWN,
+    (_D.BACKOFF, Step.BACKOFF_OVER): _D.WAITING,
+    (_D.BACKOFF, Step.EXPIRE): _D.EXPIRED,
+    (_D.BACKOFF, Step.WITHDRAW): _D.WITHDRAWN,
+}
+
+FINAL = frozenset({_D.ACKED, _D.DEAD, _D.EXPIRED, _D.WITHDRAWN})
+
+
+def allowed(state: DeliveryState) -> list[Step]:
+    """The steps that ``state`` allows, in the order of the table."""
+    return [step for (at, step) in TABLE if at is state]
+
+
+def next_state(state: DeliveryState, step: Step) -> DeliveryState:
+    """The state after ``step``, or ``ILLEGAL_TRANSITION`` with the steps that are allowed."""
+    found = TABLE.get((state, step))
+    if found is None:
+        steps = [str(one) for one in allowed(state)]
+        raise Refused(
+            "ILLEGAL_TRANSITION",
+            f"a message that is {state} cannot {step}; allowed: {', '.join(steps) or 'nothing, it is settled'}",
+            "mailbox_query shows where the message stands",
+            state=str(state),
+            allowed=steps,
+        )
+    return found
+
+
+class Outcome(NamedTuple):
+    """How an earlier lease of an unsettled message ended, and the receipts of a send in that call."""
+
+    name: str
+    receipts: str | None = None
+
+
+class Delivery:
+    """A message that a group has touched and not settled: its lease, attempts and earlier leases."""
+
+    __slots__ = (
+        "attempts",
+        "fence",
+        "first_at",
+        "lapsed",
+        "last_at",
+        "past",
+        "principal",
+        "reason",
+        "secret",
+        "state",
+        "until",
+        "worker",
+    )
+
+    def __init__(self) -> None:
+        self.state = DeliveryState.WAITING
+        self.attempts = 0  # failed ones
+        self.fence = 0
+        self.secret = ""
+        self.until = 0  # end of the lease or of the backoff
+        self.worker = ""
+        self.principal = ""
+        self.lapsed = False  # the lease ran out and its token may still settle
+        self.first_at = 0
+        self.last_at = 0
+        self.reason: str | None = None
+        self.past: dict[str, Outcome] | None = None  # by the secrets of ended leases

@@ -1,0 +1,96 @@
+"""Every limit of the broker, once: its value, its unit and the reason for it.
+
+Code reads the constants; the reference page and the tests at the edges read ``LIMITS``.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Limit(NamedTuple):
+    """A named bound. ``per_mailbox`` marks a default that ``mailbox_create`` may set otherwise."""
+
+    value: int
+    unit: str
+    reason: str
+    per_mailbox: bool = False
+
+
+KIB = 1024
+MIB = 1024 * KIB
+GIB = 1024 * MIB
+DAY = 86_400
+
+LIMITS: dict[str, Limit] = {
+    # one message, one call
+    "message_bytes_max": Limit(MIB, "bytes", "A message is words and references; files travel by url."),
+    "request_bytes_max": Limit(16 * MIB, "bytes", "One call is held in memory as a whole."),
+    "batch_messages_max": Limit(1_000, "messages", "A batch is one commit; larger ones delay everybody's."),
+    "fetch_messages_max": Limit(1_000, "messages", "A reply that a worker can finish within one lease."),
+    "fetch_bytes_max": Limit(4 * MIB, "bytes", "A reply that any host can take in one piece."),
+    "fetch_mailboxes_max": Limit(
+        16, "mailboxes", "An inbox and some team queues; each is looked at in turn."
+    ),
+    "ack_items_max": Limit(1_000, "items", "What one fetch can hand out, one call can settle."),
+    "parts_max": Limit(64, "parts", "Each part is checked on its own."),
+    "tags_max": Limit(16, "tags", "Tags are indexed in memory."),
+    "tag_characters_max": Limit(64, "characters", "A tag is a word, not a text."),
+    "metadata_bytes_max": Limit(16 * KIB, "bytes", "Metadata rides with every delivery."),
+    "nesting_max": Limit(64, "levels", "Deeper JSON is an attack on parsers, not data."),
+    "address_characters_max": Limit(
+        96, "characters", "Fits a file name, a DNS name part and a screen column."
+    ),
+    "name_characters_max": Limit(96, "characters", "Groups and workers are named by people."),
+    "key_characters_max": Limit(256, "characters", "Keys are kept in memory while they count."),
+    "session_characters_max": Limit(128, "characters", "Holds any UUID or A2A contextId in use."),
+    "reason_characters_max": Limit(256, "characters", "A reason is a word to count by."),
+    "description_characters_max": Limit(
+        2_000, "characters", "A paragraph for people; payloads go into parts."
+    ),
+    "trace_characters_max": Limit(512, "characters", "The bound that W3C Trace Context gives tracestate."),
+    "query_limit_max": Limit(100, "messages", "A page for a screen or a model's context."),
+    "query_limit_default": Limit(20, "messages", "A page that a person reads."),
+    "remaining_max": Limit(1_000, "messages", "Above it the exact number changes no decision."),
+    # time
+    "wait_s_max": Limit(50, "seconds", "Below the 60 s at which common hosts cut a call."),
+    "lease_s_default": Limit(300, "seconds", "A model's turn with tools fits in it; heartbeats extend it."),
+    "lease_s_max": Limit(43_200, "seconds", "Half a day, as with SQS; longer work extends."),
+    "restart_lease_s": Limit(30, "seconds", "A worker gets time to find the broker again after a restart."),
+    "delay_s_max": Limit(3_650 * DAY, "seconds", "Ten years: beyond it a date is a typing error."),
+    "nack_delay_s_max": Limit(43_200, "seconds", "As long as the longest lease."),
+    "group_idle_s": Limit(7 * DAY, "seconds", "A mistyped group name holds mail no longer than this."),
+    # memory and counts
+    "groups_max": Limit(256, "groups a mailbox", "Each group adds a place to every send."),
+    "dedup_keys_in_memory": Limit(2_000_000, "keys", "About 500 MB; older keys are looked up in DuckDB."),
+    "past_leases_max": Limit(
+        16, "leases a message", "Enough for every lost reply of one message's attempts."
+    ),
+    "history_page": Limit(
+        256, "messages", "Settled mail that a new group reads again, brought in at a time."
+    ),
+    "redrive_max": Limit(1_000, "letters a call", "One commit; the reply says how many remain."),
+    "redrive_rate_max": Limit(10_000, "letters a second", "Above it there is no rate to speak of."),
+    # defaults that a mailbox may set otherwise
+    "max_attempts": Limit(
+        5, "attempts", "Enough for a passing fault, few enough to spare a poisoned one.", True
+    ),
+    "backoff_first_s": Limit(
+        1, "seconds", "The first retry is soon; each later one waits twice as long.", True
+    ),
+    "backoff_max_s": Limit(300, "seconds", "A worker that is back finds its mail within five minutes.", True),
+    "dedup_window_s": Limit(600, "seconds", "Longer than any client retries one call.", True),
+    "retention_age_s": Limit(7 * DAY, "seconds", "A week to look back, replay or audit.", True),
+    "retention_bytes": Limit(GIB, "bytes", "Settled mail never fills the disk.", True),
+    "messages_max": Limit(1_000_000, "messages", "A reader that is gone must not fill the memory.", True),
+    "bytes_max": Limit(GIB, "bytes", "A reader that is gone must not fill the disk.", True),
+}
+
+
+def limit(name: str) -> int:
+    """The value of the limit ``name``."""
+    return LIMITS[name].value
+
+
+NESTING_MAX = limit("nesting_max")
+REMAINING_MAX = limit("remaining_max")

@@ -1,0 +1,356 @@
+"""Sending: one message, a batch or a fan-out becomes one event, all or none (contract, section 2)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mq9_mcp.domain.access import may_send, owns
+from mq9_mcp.domain.clock import milliseconds, seconds, wire_time
+from mq9_mcp.domain.commands import TIERS, MailboxSend, MessageArguments
+from mq9_mcp.domain.delivery import DeliveryState
+from mq9_mcp.domain.errors import Refused
+from mq9_mcp.domain.events import DedupKey, Extra, Mail, Sent
+from mq9_mcp.domain.limits import limit
+from mq9_mcp.domain.names import check_address, own_session, read_own_session
+from mq9_mcp.domain.parts import Body, check_metadata, check_parts, digest, encode_body
+from mq9_mcp.domain.plan import PagedMessage, Plan
+from mq9_mcp.domain.state import Mailbox, no_mailbox
+
+BATCH_MAX = limit("batch_messages_max")
+REQUEST_BYTES_MAX = limit("request_bytes_max")
+LATER = {"task": "tasks", "intent": "routing by intent", "park": "routing by intent"}
+
+
+def decide_send(plan: Plan, command: MailboxSend) -> dict[str, Any]:
+    """Store the messages of ``command``; the reply is ``{receipts}``."""
+    return {"receipts": send(plan, _messages(command))}
+
+
+def _messages(command: MailboxSend) -> list[MessageArguments]:
+    if command.messages is None:
+        return [command]
+    for name in MessageArguments.__struct_fields__:
+        default = [] if name == "tags" else "normal" if name == "priority" else None
+        if getattr(command, name) != default:
+            raise Refused(
+                "INVALID_ARGUMENT",
+                f"{name}: given beside messages; accepted: one message, or messages",
+                f"put {name} into each of the messages",
+            )
+    if command.wait_for is not None:
+        raise Refused("INVALID_ARGUMENT", "wait_for: waits for one message, not for messages")
+    return command.messages
+
+
+class _Letterbox:
+    """The Sent event of one call as it grows."""
+
+    def __init__(self) -> None:
+        self.event = Sent(at=0, mails=[], answers=[], keys=[], withdrawn=[], superseded=[])
+        self.keys: dict[tuple[int, str], DedupKey] = {}
+        self.copies: dict[tuple[int, str], list[int]] = {}
+        self.receipts: list[dict[str, Any]] = []
+
+
+def send(plan: Plan, messages: list[MessageArguments]) -> list[dict[str, Any]]:
+    """Add one Sent event for ``messages`` to the plan; returns their receipts in order."""
+    plan.ensure_own()
+    box = _Letterbox()
+    for index, message in enumerate(messages):
+        try:
+            _send_one(plan, box, message)
+        except Refused as refusal:
+            if len(messages) > 1:
+                refusal.details["index"] = index
+            raise
+        if len(box.receipts) > BATCH_MAX:
+            raise Refused(
+                "BATCH_TOO_LARGE",
+                f"the call stores more than {BATCH_MAX} messages; batch_messages_max is {BATCH_MAX}",
+                "send them in several calls",
+                batch_messages_max=BATCH_MAX,
+            )
+    if plan.body_bytes > REQUEST_BYTES_MAX:
+        raise Refused(
+            "BATCH_TOO_LARGE",
+            f"the messages have {plan.body_bytes} bytes; request_bytes_max is {REQUEST_BYTES_MAX}",
+            "send them in several calls",
+            request_bytes_max=REQUEST_BYTES_MAX,
+        )
+    if box.event.mails:
+        box.event.at = plan.now
+        plan.events.append(box.event)
+    return box.receipts
+
+
+def _send_one(plan: Plan, box: _Letterbox, message: MessageArguments) -> None:
+    for name, thing in LATER.items():
+        if getattr(message, name) is not None:
+            raise Refused(
+                "INVALID_ARGUMENT", f"{name}: {thing} is not part of this version", f"leave out {name}"
+            )
+    parts = check_parts(message.text, message.parts)
+    if message.metadata is not None:
+        check_metadata(message.metadata)
+    original = _original(plan, message)
+    session = message.session or (original.session if original else None)
+    _check_session(plan, session)
+    targets = _targets(plan, message, original)
+    visible_at, expires_at = _times(plan, message)
+    body = encode_body(_body(plan, message, parts, session, visible_at, expires_at))
+    offset = -1
+    for mailbox in targets:
+        known = _known_key(plan, box, mailbox, message, parts)
+        if known is not None:
+            box.receipts.append(_receipt(mailbox, known.message, known.at, known.session, duplicate=True))
+            continue
+        if message.state_key is not None and visible_at <= plan.now:
+            _replace(plan, box, mailbox, message.state_key)
+        refusal = plan.full(mailbox, len(body))
+        if refusal is not None:
+            raise refusal
+        if offset < 0:
+            offset = plan.add_body(body)
+        mail = Mail(
+            plan.new_message(),
+            mailbox.number,
+            TIERS.index(message.priority),
+            visible_at,
+            len(body),
+            plan.caller.name,
+            offset,
+            expires_at,
+            session,
+            tuple(message.tags) or None,
+            Extra(state_key=message.state_key) if message.state_key is not None else None,
+        )
+        _add(plan, box, mailbox, message, mail, parts)
+
+
+def _add(
+    plan: Plan,
+    box: _Letterbox,
+    mailbox: Mailbox,
+    message: MessageArguments,
+    mail: Mail,
+    parts: list[dict[str, Any]],
+) -> None:
+    plan.count(mailbox, 1, mail.size)
+    box.event.mails.append(mail)
+    if message.in_reply_to is not None:
+        box.event.answers.append((message.in_reply_to, mail.id))
+    if message.dedup_key is not None:
+        key = DedupKey(message.dedup_key, mail.id, plan.now, digest(parts), mail.session)
+        box.keys[mailbox.number, key.key] = key
+        box.event.keys.append((mailbox.number, key))
+    if message.state_key is not None and mail.visible_at <= plan.now:
+        box.copies.setdefault((mailbox.number, message.state_key), []).append(mail.id)
+    box.receipts.append(_receipt(mailbox, mail.id, plan.now, mail.session, duplicate=False))
+
+
+def _receipt(mailbox: Mailbox, id: int, at: int, session: str | None, duplicate: bool) -> dict[str, Any]:
+    return {
+        "id": id,
+        "mailbox": mailbox.address,
+        "stored_at": wire_time(at),
+        "duplicate": duplicate,
+        "session": session or own_session(id),
+    }
+
+
+def _original(plan: Plan, message: MessageArguments) -> PagedMessage | None:
+    """The message that is answered, if the caller may know of it."""
+    if message.in_reply_to is None:
+        return None
+    found = plan.ask.paged.messages.get(message.in_reply_to)
+    if found is not None:
+        mailbox = plan.state.mailboxes.get(found.mailbox)
+        if (mailbox is not None and owns(plan.caller, mailbox)) or found.sender == plan.caller.name:
+            return found
+    if message.to is not None and 0 < message.in_reply_to < plan.state.next_message:
+        return None  # gone by retention; the address is known all the same
+    raise Refused(
+        "MESSAGE_NOT_FOUND",
+        f"in_reply_to: there is no message {message.in_reply_to} that the caller holds or sent",
+        "give to, or the id of a message that was fetched",
+    )
+
+
+def _check_session(plan: Plan, session: str | None) -> None:
+    """A caller may name any session but those that the broker names itself, unless they exist."""
+    if session is None or not session.startswith("mq9."):
+        return
+    message = read_own_session(session)
+    if message is None or message not in plan.ask.paged.messages:
+        raise Refused(
+            "SESSION_NOT_FOUND",
+            f"session: there is no session {session!r}; names beginning with 'mq9.' are the broker's own",
+            "use the session of a message, or a name of your own",
+        )
+
+
+def _targets(plan: Plan, message: MessageArguments, original: PagedMessage | None) -> list[Mailbox]:
+    if message.to is None:
+        if original is None:
+            raise Refused(
+                "INVALID_ARGUMENT", "to: missing; accepted: an address, a list of them, or in_reply_to"
+            )
+        return [_reply_target(plan, message, original)]
+    addresses = [message.to] if isinstance(message.to, str) else message.to
+    if len(set(addresses)) < len(addresses):
+        raise Refused("INVALID_ARGUMENT", "to: an address stands twice; accepted: each address once")
+    if len(addresses) > BATCH_MAX:
+        raise Refused(
+            "BATCH_TOO_LARGE",
+            f"to: {len(addresses)} addresses; batch_messages_max is {BATCH_MAX}",
+            "send in several calls",
+        )
+    targets = []
+    for address in addresses:
+        mailbox = plan.find(check_address(address, "to"))
+        granted = original is not None and address in (original.reply_to, original.sender)
+        if mailbox is None or not (granted or may_send(plan.caller, mailbox)):
+            raise no_mailbox(address)
+        targets.append(mailbox)
+    return targets
+
+
+def _reply_target(plan: Plan, message: MessageArguments, original: PagedMessage) -> Mailbox:
+    """The original's reply_to, else its sender's mailbox: holding a message is the grant to reply."""
+    address = original.reply_to or original.sender
+    mailbox = plan.find(address)
+    if mailbox is None:
+        raise Refused(
+            "MAILBOX_NOT_FOUND",
+            f"to: left out, and message {message.in_reply_to} came from {address!r}, which has no mailbox",
+            "give to",
+            mailbox=address,
+        )
+    return mailbox
+
+
+def _times(plan: Plan, message: MessageArguments) -> tuple[int, int | None]:
+    """``(visible_at, expires_at)`` in milliseconds."""
+    if message.delay_s is not None and message.deliver_at is not None:
+        raise Refused("INVALID_ARGUMENT", "delay_s and deliver_at exclude each other", "give one of them")
+    if message.ttl_s is not None and message.expires_at is not None:
+        raise Refused("INVALID_ARGUMENT", "ttl_s and expires_at exclude each other", "give one of them")
+    visible_at = plan.now
+    if message.delay_s is not None:
+        visible_at += seconds(message.delay_s)
+    elif message.deliver_at is not None:
+        visible_at = _bounded(plan, message.deliver_at, "deliver_at")
+    expires_at = None
+    if message.ttl_s is not None:
+        expires_at = visible_at + max(1, seconds(message.ttl_s))
+    elif message.expires_at is not None:
+        expires_at = _bounded(plan, message.expires_at, "expires_at", furthest=2)
+        if expires_at <= visible_at:
+            raise Refused(
+                "INVALID_ARGUMENT",
+                f"expires_at: {wire_time(expires_at)}; accepted: a time after {wire_time(visible_at)}, "
+                "when the message becomes visible",
+            )
+    return visible_at, expires_at
+
+
+def _bounded(plan: Plan, time: Any, argument: str, furthest: int = 1) -> int:
+    at = milliseconds(time)
+    last = plan.now + furthest * limit("delay_s_max") * 1000
+    if at > last:
+        raise Refused(
+            "INVALID_ARGUMENT", f"{argument}: {wire_time(at)}; accepted: times up to {wire_time(last)}"
+        )
+    return max(at, plan.now) if argument == "deliver_at" else at
+
+
+def _body(
+    plan: Plan,
+    message: MessageArguments,
+    parts: list[dict[str, Any]],
+    session: str | None,
+    visible_at: int,
+    expires_at: int | None,
+) -> Body:
+    return Body(
+        from_=plan.caller.name,
+        verified=plan.caller.verified,
+        created_at=wire_time(plan.now),
+        priority=message.priority,
+        parts=parts,
+        tags=message.tags,
+        deliver_at=wire_time(visible_at) if visible_at > plan.now else None,
+        expires_at=wire_time(expires_at) if expires_at is not None else None,
+        dedup_key=message.dedup_key,
+        state_key=message.state_key,
+        session=session,
+        in_reply_to=message.in_reply_to,
+        reply_to=message.reply_to,
+        metadata=message.metadata,
+        traceparent=message.traceparent,
+        tracestate=message.tracestate,
+    )
+
+
+def _known_key(
+    plan: Plan,
+    box: _Letterbox,
+    mailbox: Mailbox,
+    message: MessageArguments,
+    parts: list[dict[str, Any]],
+) -> DedupKey | None:
+    """The first send under the same dedup_key, if it still counts."""
+    if message.dedup_key is None:
+        if mailbox.settings.exactly_once:
+            raise Refused(
+                "INVALID_ARGUMENT",
+                f"dedup_key: missing; {mailbox.address!r} is an exactly-once mailbox and needs one with every send",
+                "give a key that names this message, the same on every retry",
+            )
+        return None
+    where = (mailbox.number, message.dedup_key)
+    known = box.keys.get(where) or mailbox.dedup.get(message.dedup_key) or plan.ask.paged.keys.get(where)
+    if known is None or not key_counts(mailbox, known, plan.now):
+        return None
+    if known.digest != digest(parts):
+        raise Refused(
+            "DEDUP_CONFLICT",
+            f"dedup_key: {message.dedup_key!r} was used for other parts, in message {known.message}",
+            "use a new key for a new message, or send the same parts",
+            message=known.message,
+        )
+    return known
+
+
+def key_counts(mailbox: Mailbox, key: DedupKey, now: int) -> bool:
+    """True while a dedup key counts: within the window, or as long as an exactly-once mailbox lives."""
+    return mailbox.settings.exactly_once or now - key.at < mailbox.settings.dedup_window_s * 1000
+
+
+def _replace(plan: Plan, box: _Letterbox, mailbox: Mailbox, state_key: str) -> None:
+    """Withdraw the older visible copies of a state key, those of the same call included."""
+    planned = box.copies.pop((mailbox.number, state_key), [])
+    withdrawn, superseded = replaced_by(mailbox, state_key)
+    fresh = [id for id in withdrawn if id not in box.event.withdrawn]
+    box.event.withdrawn.extend(fresh + planned)
+    box.event.superseded.extend(id for id in superseded if id not in box.event.superseded)
+    for id in fresh:
+        plan.count(mailbox, -1, -plan.state.mails[id].size)
+    for id in planned:
+        size = next(mail.size for mail in box.event.mails if mail.id == id)
+        plan.count(mailbox, -1, -size)
+
+
+def replaced_by(mailbox: Mailbox, state_key: str) -> tuple[list[int], list[int]]:
+    """What a newly visible copy replaces: ids to withdraw at once, and ids that somebody holds."""
+    withdrawn, held = [], []
+    for id in mailbox.state_keys.get(state_key, ()):
+        leased = any(
+            id in group.open and group.open[id].state is DeliveryState.LEASED
+            for group in mailbox.groups.values()
+        )
+        if not leased:
+            withdrawn.append(id)
+        elif id not in mailbox.ending:
+            held.append(id)
+    return withdrawn, held

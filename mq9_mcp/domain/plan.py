@@ -1,0 +1,204 @@
+"""A decision in the making: the events so far, and what they will have changed once applied.
+
+``decide`` functions read the state and write only here; the state changes when the events of a
+finished plan are applied, so a refusal halfway leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from msgspec import Struct, field
+
+from mq9_mcp.domain.access import may_send
+from mq9_mcp.domain.errors import Refused
+from mq9_mcp.domain.events import DedupKey, Event, Mail, MailboxCreated, Settings
+from mq9_mcp.domain.state import Caller, Group, Mailbox, State, no_mailbox
+
+
+class PagedMessage(Struct, frozen=True):
+    """What ``prepare`` found about a message that a command refers to."""
+
+    mailbox: int
+    sender: str
+    session: str
+    reply_to: str | None
+
+
+class PagedDelivery(Struct, frozen=True):
+    """A delivery that is settled and has left memory."""
+
+    secret: str
+    state: str
+    outcome: str | None  # what the worker said, None where the broker ended it
+    attempts: int
+    principal: str
+    receipts: str | None
+
+
+class HistoryPage(Struct, frozen=True):
+    """The next settled messages of a group's history; ``through`` is where it ends, None at its end."""
+
+    mails: list[Mail]
+    through: tuple[int, int, int] | None
+
+
+class HistorySize(Struct, frozen=True):
+    """How much settled mail lay behind a place in a mailbox, when it had ``settled`` (messages, bytes)."""
+
+    count: int
+    bytes: int
+    settled: tuple[int, int]
+
+
+class Paged(Struct):
+    """What memory does not hold and this command needs, brought in before it is decided."""
+
+    messages: dict[int, PagedMessage] = field(default_factory=dict)
+    keys: dict[tuple[int, str], DedupKey] = field(default_factory=dict)
+    deliveries: dict[tuple[int, int], PagedDelivery] = field(default_factory=dict)
+    histories: dict[int, HistorySize] = field(default_factory=dict)
+    settled: dict[int, int] = field(default_factory=dict)  # settled message: its bytes
+
+
+class Ask(Struct):
+    """What comes from outside: the time, fresh secrets and chance, and what was paged in."""
+
+    now: int
+    secret: str
+    chance: float = 0.5
+    paged: Paged = field(default_factory=Paged)
+    stored: Callable[[list[int]], None] | None = None  # told the ids of a send before anything can move them
+
+
+class Plan:
+    """The events of one command, and an overlay of their effect for what the same command decides next."""
+
+    def __init__(self, state: State, caller: Caller, ask: Ask) -> None:
+        self.state = state
+        self.caller = caller
+        self.ask = ask
+        self.now = ask.now
+        self.seq = state.seq + 1
+        self.events: list[Event] = []
+        self.bodies: list[bytes] = []
+        self.body_bytes = 0
+        self.settled: set[tuple[int, int]] = set()  # (group, message) that this plan settles
+        self._mailboxes: dict[str, Mailbox] = {}
+        self._messages = state.next_message
+        self._groups = state.next_group
+        self._added: dict[int, tuple[int, int]] = {}
+
+    def add_body(self, body: bytes) -> int:
+        """Keep a body for the record; returns its offset there."""
+        offset = self.body_bytes
+        self.bodies.append(body)
+        self.body_bytes += len(body)
+        return offset
+
+    def new_message(self) -> int:
+        """The next message id."""
+        self._messages += 1
+        return self._messages - 1
+
+    def new_group(self) -> int:
+        """The next group number."""
+        self._groups += 1
+        return self._groups - 1
+
+    def find(self, address: str) -> Mailbox | None:
+        """The mailbox at ``address``, made by this plan or before."""
+        return self._mailboxes.get(address) or self.state.addresses.get(address)
+
+    def mailbox(self, address: str) -> Mailbox:
+        """The mailbox at ``address`` if the caller owns it; otherwise it looks like none."""
+        found = self.find(address)
+        if found is None or found.owner != self.caller.principal:
+            if found is not None and may_send(self.caller, found):
+                raise Refused(
+                    "FORBIDDEN",
+                    f"{self.caller.name} may send to {address!r}, but not read or change it",
+                    "ask its owner",
+                )
+            raise no_mailbox(address)
+        return found
+
+    def own_mailbox(self) -> str:
+        """The address that stands for a left-out ``mailbox``: the caller's agent's."""
+        if self.caller.agent is None:
+            raise Refused(
+                "INVALID_ARGUMENT",
+                "mailbox: left out, and the caller acts as no agent whose mailbox it could be",
+                "name the mailbox, or call as an agent",
+            )
+        return self.caller.agent
+
+    def create(
+        self,
+        address: str,
+        owner: str,
+        settings: Settings,
+        agent: bool = False,
+        description: str | None = None,
+    ) -> Mailbox:
+        """Make a mailbox; it can be used at once in this plan."""
+        number = self.state.next_mailbox + len(self._mailboxes)
+        mailbox = Mailbox(self.state, number, address, owner, settings)
+        mailbox.agent = agent
+        expires = self.now + settings.ttl_s * 1000 if settings.ttl_s else None
+        self._mailboxes[address] = mailbox
+        self.events.append(
+            MailboxCreated(
+                at=self.now,
+                mailbox=number,
+                address=address,
+                owner=owner,
+                settings=settings,
+                description=description,
+                expires_at=expires,
+                agent=agent,
+            )
+        )
+        return mailbox
+
+    def ensure_own(self) -> None:
+        """An agent's mailbox is made at its first send or fetch (contract, section 11)."""
+        agent = self.caller.agent
+        if agent is not None and self.find(agent) is None:
+            self.create(agent, self.caller.principal, Settings(), agent=True)
+
+    def count(self, mailbox: Mailbox, messages: int, size: int) -> None:
+        """Note what this plan adds to a mailbox, or takes from it."""
+        before = self._added.get(mailbox.number, (0, 0))
+        self._added[mailbox.number] = (before[0] + messages, before[1] + size)
+
+    def full(self, mailbox: Mailbox, size: int) -> Refused | None:
+        """The refusal if one more message of ``size`` bytes is over the mailbox's quota."""
+        added = self._added.get(mailbox.number, (0, 0))
+        again = mailbox.history()
+        messages = mailbox.unsettled + again[0] + added[0]
+        held = mailbox.unsettled_bytes + again[1] + added[1]
+        settings = mailbox.settings
+        if messages + 1 <= settings.messages_max and held + size <= settings.bytes_max:
+            return None
+        name = "messages_max" if messages + 1 > settings.messages_max else "bytes_max"
+        return Refused(
+            "MAILBOX_FULL",
+            f"{mailbox.address!r} holds {messages} unsettled messages, {held} bytes; "
+            f"{name} is {getattr(settings, name)}",
+            "fetch and ack, delete, or raise the quota with mailbox_update",
+            mailbox=mailbox.address,
+            messages=messages,
+            bytes=held,
+            limit=name,
+        )
+
+    def owed_elsewhere(self, mail: Mail, group: Group) -> bool:
+        """True if another group than ``group`` still has to settle the message after this plan."""
+        groups = group.mailbox.groups
+        if len(groups) == 1:
+            return False
+        return any(
+            other is not group and other.owes(mail) and (other.number, mail.id) not in self.settled
+            for other in groups.values()
+        )

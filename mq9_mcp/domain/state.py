@@ -1,0 +1,261 @@
+"""The state that delivery needs, in memory: mailboxes, groups, unsettled mail, leases, dedup keys.
+
+No payloads: a message's body is found by its position. Whatever is settled leaves; DuckDB has it.
+Only ``apply`` changes what stands here; logs, lines and heaps are indexes over it.
+"""
+
+from __future__ import annotations
+
+from heapq import heapify, heappop, heappush
+
+from msgspec import Struct
+
+from mq9_mcp.domain.delivery import Delivery, DeliveryState
+from mq9_mcp.domain.errors import Refused
+from mq9_mcp.domain.events import DedupKey, Mail, Settings
+from mq9_mcp.domain.limits import limit
+from mq9_mcp.domain.line import Line
+from mq9_mcp.domain.log import Logs
+from mq9_mcp.domain.names import DEFAULT_GROUP
+from mq9_mcp.domain.ordered import OrderedLine
+
+NEVER = 2**62
+GROUP_IDLE_MS = limit("group_idle_s") * 1000
+PRUNE_STEP = 1024 * 1024
+_TIMERS_MIN = 64
+
+
+class Caller(Struct, frozen=True):
+    """Who is calling, as proved by a credential: the principal, and the agent it acts as."""
+
+    principal: str
+    agent: str | None = None
+    verified: bool = False
+
+    @property
+    def name(self) -> str:
+        """What ``from`` says: the agent acted as, else ``principal:<name>`` (contract, section 11)."""
+        return self.agent or f"principal:{self.principal}"
+
+
+class History(Struct):
+    """Settled mail that a new or reset group still has to read again, and how far it has come."""
+
+    through: int  # settled at or before this journal sequence
+    count: int
+    bytes: int
+    after: tuple[int, int, int] = (-1, -1, -1)  # tier, visible_at, id
+
+
+class Group:
+    """An independent reader of one mailbox: its line, and the messages it has touched."""
+
+    def __init__(self, number: int, mailbox: Mailbox, name: str, start_id: int, start_at: int) -> None:
+        self.number = number
+        self.mailbox = mailbox
+        self.name = name
+        self.start_id = start_id
+        self.start_at = start_at
+        self.seen_at = 0  # last journaled sign of a reader
+        self.fetched_at = 0  # last fetch, in memory
+        self.grace = 0  # after a restart the last fetch may have been so much later
+        self.open: dict[int, Delivery] = {}
+        self.leased = 0
+        self.history: History | None = None
+        self.timers: list[tuple[int, int]] = []  # (lease or backoff end, message), stale ones included
+        self.line: Line | OrderedLine = mailbox.new_line()
+
+    def owes(self, mail: Mail) -> bool:
+        """True while the group has not settled the message."""
+        return mail.id in self.open or self.line.waits_in_log(mail)
+
+    def history_key(self, mail: Mail) -> tuple[int, int, int]:
+        """The order in which history is read again: line order, in ordered mailboxes store order."""
+        if self.mailbox.settings.ordered_by:
+            return (0, 0, mail.id)
+        return (mail.tier, mail.visible_at, mail.id)
+
+    def watch(self, until: int, message: int) -> None:
+        """Remember to look at a lease or backoff when it ends."""
+        heappush(self.timers, (until, message))
+        if len(self.timers) > _TIMERS_MIN and len(self.timers) > 2 * len(self.open):
+            self.timers = [
+                (delivery.until, id)
+                for id, delivery in self.open.items()
+                if delivery.state is not DeliveryState.WAITING
+            ]
+            heapify(self.timers)
+
+    def idle_at(self) -> int:
+        """When the group ends for want of a reader; ``default`` never does."""
+        return NEVER if self.name == DEFAULT_GROUP else self.fetched_at + self.grace + GROUP_IDLE_MS
+
+    def next_timer(self) -> int:
+        """When the next lease or backoff ends, ``NEVER`` if there is none."""
+        while self.timers:
+            until, message = self.timers[0]
+            delivery = self.open.get(message)
+            if delivery and delivery.until == until and delivery.state is not DeliveryState.WAITING:
+                return until
+            heappop(self.timers)
+        return NEVER
+
+
+class Mailbox:
+    """One life of an address: settings, mail, groups, keys. A later mailbox of the name is another."""
+
+    def __init__(self, state: State, number: int, address: str, owner: str, settings: Settings) -> None:
+        self.state = state
+        self.number = number
+        self.address = address
+        self.owner = owner
+        self.settings = settings
+        self.description: str | None = None
+        self.created_at = 0
+        self.expires_at: int | None = None
+        self.agent = False
+        self.logs = Logs()
+        self.groups: dict[str, Group] = {}
+        self.dedup: dict[str, DedupKey] = {}  # oldest first
+        self.dedup_spilled = False  # some live keys are only in DuckDB
+        self.state_keys: dict[str, list[int]] = {}  # visible copies, oldest first
+        self.delayed: list[tuple[int, int]] = []
+        self.expiries: list[tuple[int, int]] = []
+        self.outside: set[int] = set()  # visible mail that is in no log: revived or redriven
+        self.ending: dict[int, str] = {}  # expired or withdrawn, but somebody holds a lease
+        self.unsettled = 0
+        self.unsettled_bytes = 0
+        self.settled = 0
+        self.settled_bytes = 0
+        self.settled_since = NEVER  # no settled mail ended before this
+        self.history_version = 0  # rises when settled mail is read again or removed
+        self.alarm = NEVER  # the time at which the state will look at this mailbox
+
+    def new_line(self) -> Line | OrderedLine:
+        """An empty place in this mailbox, of the kind that its order asks for."""
+        kind = OrderedLine if self.settings.ordered_by else Line
+        return kind(self.logs, self.state.mails.get)
+
+    @property
+    def prune_above(self) -> int:
+        """Settled bytes at which retention is worth a run: a little over what is to stay."""
+        return self.settings.retention_bytes + self.settings.retention_bytes // 16 + PRUNE_STEP
+
+    def history(self) -> tuple[int, int]:
+        """Messages and bytes of settled mail that some group will read again: unsettled once more."""
+        waiting = [group.history for group in self.groups.values() if group.history]
+        return max(((one.count, one.bytes) for one in waiting), default=(0, 0))
+
+    def delayed_ids(self) -> list[int]:
+        """The messages that are not visible yet."""
+        return [id for _, id in self.delayed if id in self.state.mails]
+
+    def next_due(self) -> int:
+        """When time changes something here next."""
+        due = self.expires_at if self.expires_at is not None else NEVER
+        while self.delayed and self.delayed[0][1] not in self.state.mails:
+            heappop(self.delayed)
+        while self.expiries and self.expiries[0][1] not in self.state.mails:
+            heappop(self.expiries)
+        if self.delayed:
+            due = min(due, self.delayed[0][0])
+        if self.expiries:
+            due = min(due, self.expiries[0][0])
+        for group in self.groups.values():
+            due = min(due, group.next_timer(), group.idle_at())
+        return due
+
+
+class State:
+    """Everything the broker knows in memory; a fold of the journal up to ``seq``."""
+
+    def __init__(self) -> None:
+        self.seq = 0
+        self.at = 0
+        self.next_message = 1
+        self.next_mailbox = 1
+        self.next_group = 1
+        self.mailboxes: dict[int, Mailbox] = {}
+        self.addresses: dict[str, Mailbox] = {}
+        self.groups: dict[int, Group] = {}
+        self.mails: dict[int, Mail] = {}
+        self.dedup_keys = 0
+        self.unsettled_bytes = 0
+        self.overfull: set[int] = set()  # mailboxes with more settled bytes than they retain
+        self.alarms: list[tuple[int, int]] = []
+
+    def mailbox(self, address: str) -> Mailbox:
+        """The mailbox at ``address``, or ``MAILBOX_NOT_FOUND``."""
+        found = self.addresses.get(address)
+        if found is None:
+            raise no_mailbox(address)
+        return found
+
+    def watch(self, mailbox: Mailbox, due: int) -> None:
+        """Remember to look at a mailbox at ``due``."""
+        if due < mailbox.alarm:
+            mailbox.alarm = due
+            heappush(self.alarms, (due, mailbox.number))
+
+    def next_alarm(self) -> int:
+        """When time changes something anywhere next; may be early, never late."""
+        while self.alarms:
+            due, number = self.alarms[0]
+            mailbox = self.mailboxes.get(number)
+            if mailbox is not None and mailbox.alarm == due:
+                return due
+            heappop(self.alarms)
+        return NEVER
+
+    def count(self, mailbox: Mailbox, messages: int, size: int) -> None:
+        """Keep count of unsettled mail."""
+        mailbox.unsettled += messages
+        mailbox.unsettled_bytes += size
+        self.unsettled_bytes += size
+
+    def settle(self, mail: Mail, at: int) -> None:
+        """A message that no group owes any more leaves memory; DuckDB keeps it under retention."""
+        mailbox = self.forget(mail)
+        mailbox.settled += 1
+        mailbox.settled_bytes += mail.size
+        if at < mailbox.settled_since:
+            mailbox.settled_since = at
+        if mailbox.settled_bytes > mailbox.prune_above:
+            self.overfull.add(mailbox.number)
+
+    def forget(self, mail: Mail) -> Mailbox:
+        """A message leaves memory; the groups have let go of it before."""
+        mailbox = self.mailboxes[mail.mailbox]
+        del self.mails[mail.id]
+        if mail.place >= 0:
+            for group in mailbox.groups.values():
+                group.line.leave(mail)
+            mailbox.logs.remove(mail)
+            if mailbox.logs.tiers[mail.tier].wants_packing():
+                self._pack(mailbox, mail.tier)
+        mailbox.outside.discard(mail.id)
+        mailbox.ending.pop(mail.id, None)
+        self.count(mailbox, -1, -mail.size)
+        if mail.extra is not None and mail.extra.state_key is not None:
+            copies = mailbox.state_keys.get(mail.extra.state_key, [])
+            if mail.id in copies:
+                copies.remove(mail.id)
+            if not copies:
+                mailbox.state_keys.pop(mail.extra.state_key, None)
+        return mailbox
+
+    def _pack(self, mailbox: Mailbox, tier: int) -> None:
+        base = mailbox.logs.tiers[tier].base
+        old = mailbox.logs.pack(tier)
+        for group in mailbox.groups.values():
+            group.line.follow(tier, old, base)
+
+
+def no_mailbox(address: str) -> Refused:
+    """The refusal for an address that leads nowhere, or nowhere that the caller may know of."""
+    return Refused(
+        "MAILBOX_NOT_FOUND",
+        f"there is no mailbox {address!r}",
+        "mailbox_create makes one; mailbox_list shows yours",
+        mailbox=address,
+    )

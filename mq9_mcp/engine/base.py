@@ -1,0 +1,69 @@
+"""The one door between the broker and storage; every engine stands behind it.
+
+A reply, a refusal or a read comes out only after every change that it rests on is on disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from mq9_mcp.domain.commands import Command
+from mq9_mcp.domain.events import Event
+from mq9_mcp.domain.plan import Ask
+from mq9_mcp.domain.state import Caller
+
+
+class Committed(NamedTuple):
+    """One record of the journal, on disk: its sequence and its events."""
+
+    seq: int
+    events: list[Event]
+
+
+class Listener(Protocol):
+    """Who is told at once what changed; called on the event loop, must not block or fail."""
+
+    def arrived(self, address: str, count: int) -> None:
+        """``count`` messages can be fetched from the mailbox now that could not be before."""
+
+    def moved(self, message: int, rung: str, reply: int = 0) -> None:
+        """A watched message got to ``rung``: leased, acked, replied (by ``reply``), or one it cannot leave."""
+
+
+class Engine(Protocol):
+    """A store that executes commands. All times are broker time in milliseconds."""
+
+    listener: Listener
+    watched: set[int]
+
+    @property
+    def time(self) -> int:
+        """The last time that the journal knows; broker time never lies before it."""
+
+    async def execute(self, caller: Caller, command: Command, ask: Ask) -> dict[str, Any]:
+        """Decide ``command``, store what it changes, return its reply; or raise ``Mq9Error``."""
+
+    async def tick(self, ask: Ask) -> None:
+        """Do what has come due by ``ask.now``; a failure to store is tried again at the next tick."""
+
+    async def standing(self, message: int) -> tuple[str, int]:
+        """How far a message has come in the group ``default``, and the id of its first reply or 0."""
+
+    async def copies(self, messages: Sequence[int]) -> list[dict[str, Any]]:
+        """The messages as the wire shows them, without delivery fields; missing ones are left out."""
+
+    async def begin(self, ask: Ask) -> None:
+        """Ready for callers: open leases last at least ``restart_lease_s`` from ``ask.now``."""
+
+    def next_due(self) -> int:
+        """When ``tick`` has something to do next."""
+
+    def give_back(self, reply: dict[str, Any], ask: Ask) -> None:
+        """Release the leases of a fetch reply that did not reach its caller; no attempt is counted."""
+
+    def follow(self, after: int) -> AsyncIterator[Committed]:
+        """Every record after sequence ``after`` in order, then each new one when it is on disk."""
+
+    async def close(self) -> None:
+        """Store and fold what is pending, let the data directory go."""

@@ -1,0 +1,70 @@
+"""The system calls under the journal, in one place so that a test can make them fail."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+_ZEROS = bytes(1 << 20)
+
+
+class Disk:
+    """Plain file calls. Every error is an ``OSError`` of the system."""
+
+    def allocate(self, path: Path, size: int) -> int:
+        """Create ``path`` with ``size`` bytes of real space behind it; returns its descriptor."""
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            self.fill(fd, 0, size)
+        except OSError:
+            os.close(fd)
+            path.unlink(missing_ok=True)
+            raise
+        return fd
+
+    def fill(self, fd: int, start: int, end: int) -> None:
+        """Reserve the bytes from ``start`` to ``end``, so that writing there cannot lack room."""
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(fd, start, end - start)
+            return
+        for offset in range(start, end, len(_ZEROS)):
+            self.write(fd, _ZEROS[: end - offset], offset)
+
+    def write(self, fd: int, data: bytes, offset: int) -> None:
+        """Write all of ``data`` at ``offset``."""
+        view = memoryview(data)
+        while view:
+            written = os.pwrite(fd, view, offset)
+            view = view[written:]
+            offset += written
+
+    def sync(self, fd: int) -> None:
+        """Return when what was written is on the medium."""
+        if sys.platform == "darwin":
+            import fcntl
+
+            fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
+        else:
+            os.fdatasync(fd)
+
+    def sync_file(self, fd: int) -> None:
+        """Return when data and metadata of a new or cut file are on the medium."""
+        if sys.platform == "darwin":
+            self.sync(fd)
+        else:
+            os.fsync(fd)
+
+    def sync_folder(self, path: Path) -> None:
+        """Return when the names in ``path`` are on the medium."""
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def cut(self, fd: int, offset: int, size: int) -> None:
+        """Remove everything from ``offset`` on and keep room for ``size`` bytes in all."""
+        os.ftruncate(fd, offset)
+        self.fill(fd, offset, size)
+        self.sync_file(fd)

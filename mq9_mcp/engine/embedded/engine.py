@@ -1,0 +1,317 @@
+"""The embedded engine: one event loop, one state, one writer; decide, journal, apply, then answer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from mq9_mcp.domain.apply import apply
+from mq9_mcp.domain.apply_delivery import backoff_over
+from mq9_mcp.domain.commands import (
+    Command,
+    GroupList,
+    MailboxFetch,
+    MailboxGet,
+    MailboxList,
+    MailboxQuery,
+)
+from mq9_mcp.domain.decide import decide
+from mq9_mcp.domain.delivery import DeliveryState
+from mq9_mcp.domain.due import decide_due
+from mq9_mcp.domain.errors import Refused, Unavailable
+from mq9_mcp.domain.events import Leased, Opened, Released, Sent
+from mq9_mcp.domain.group import decide_join, decide_revive, fetched_addresses, group_view
+from mq9_mcp.domain.limits import limit
+from mq9_mcp.domain.mailbox import mailbox_view
+from mq9_mcp.domain.names import DEFAULT_GROUP, read_lease_token
+from mq9_mcp.domain.plan import Ask, Plan
+from mq9_mcp.domain.state import NEVER, Caller, Group, Mailbox
+from mq9_mcp.engine.base import Committed, Listener
+from mq9_mcp.engine.embedded import prepare
+from mq9_mcp.engine.embedded.disk import Disk
+from mq9_mcp.engine.embedded.folder import BACKLOG_BYTES
+from mq9_mcp.engine.embedded.housekeeping import JOURNAL_BYTES, Housekeeping
+from mq9_mcp.engine.embedded.journal import SEGMENT_BYTES
+from mq9_mcp.engine.embedded.messages import copy_of
+from mq9_mcp.engine.embedded.notices import tell
+from mq9_mcp.engine.embedded.query import GroupPlace, query
+from mq9_mcp.engine.embedded.replay import encode_events, rebase
+from mq9_mcp.engine.embedded.store import Store
+from mq9_mcp.engine.embedded.tables import MEMORY_LIMIT
+
+RESTART_LEASE_MS = limit("restart_lease_s") * 1000
+READS = (GroupList, MailboxGet, MailboxList)  # answered from memory alone
+SYSTEM = Caller("mq9", "mq9.broker", True)
+
+
+class _Nobody:
+    """The listener before a broker takes the place."""
+
+    def arrived(self, address: str, count: int) -> None:
+        """Nobody waits."""
+
+    def moved(self, message: int, rung: str) -> None:
+        """Nobody watches."""
+
+
+class EmbeddedEngine(Store):
+    """Memory and DuckDB behind the seam of ``engine.base``; open one with ``await open_engine(...)``."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        segment_bytes: int = SEGMENT_BYTES,
+        journal_bytes: int = JOURNAL_BYTES,
+        memory_limit: str = MEMORY_LIMIT,
+        disk: Disk | None = None,
+    ) -> None:
+        super().__init__(folder, segment_bytes, memory_limit, disk)
+        self.listener: Listener = _Nobody()
+        self.watched: set[int] = set()
+        self.house = Housekeeping(journal_bytes)
+
+    @property
+    def time(self) -> int:
+        """The last time that the journal knows."""
+        return self.state.at
+
+    async def begin(self, ask: Ask) -> None:
+        """Ready for callers: every open lease gets its time to find the broker again."""
+        plan = Plan(self.state, SYSTEM, self._settle_time(ask))
+        plan.events.append(Opened(at=plan.now, lease_floor=plan.now + RESTART_LEASE_MS))
+        self.commit(plan)
+        await self.durable()
+
+    def drop_segments(self) -> None:
+        """Delete segments that nobody needs."""
+        self.house.drop_segments(self)
+
+    def recovered(self) -> None:
+        """Whoever waits looks again: the state is another one."""
+        for mailbox in self.state.mailboxes.values():
+            self.listener.arrived(mailbox.address, mailbox.unsettled)
+
+    # -- the seam
+
+    async def execute(self, caller: Caller, command: Command, ask: Ask) -> dict[str, Any]:
+        """Decide ``command``, store what it changes, return its reply; or raise ``Mq9Error``."""
+        try:
+            if isinstance(command, MailboxQuery):
+                return await self._query(caller, command, ask)
+            self.check()
+            if self.folder.backlog_bytes > BACKLOG_BYTES:
+                await self.folder.reach(self.journal.durable_seq)
+            if isinstance(command, MailboxFetch):
+                return await self._fetch(caller, command, ask)
+            bring_in = prepare.PREPARE.get(type(command))
+            if bring_in is not None and (work := bring_in(self, caller, command, ask)) is not None:
+                await work
+                self.check()
+            reply = self._decide(caller, command, ask)
+        except Refused:
+            await self.durable()
+            raise
+        await self.durable()
+        return reply
+
+    def next_due(self) -> int:
+        """When time changes something next."""
+        return self.state.next_alarm()
+
+    async def tick(self, ask: Ask) -> None:
+        """Do what has come due, and keep the data directory small."""
+        if self.broken:
+            return
+        try:
+            self._pass_time(ask)
+            for mailbox in self.house.overdue(self.state, ask.now):
+                await self.house.prune(self, mailbox, SYSTEM, ask)
+        except Unavailable:
+            return  # the next tick tries again
+
+    async def standing(self, message: int) -> tuple[str, int]:
+        """How far a message has come in the group ``default``, and the id of its first reply or 0."""
+        await self.durable()
+        replies = await self.read_row("reply_to_message", [message, message])
+        reply = int(replies[0] or 0)
+        mail = self.state.mails.get(message)
+        if mail is not None:
+            group = self.state.mailboxes[mail.mailbox].groups.get(DEFAULT_GROUP)
+            delivery = group.open.get(message) if group is not None else None
+            if delivery is not None and delivery.first_at:
+                return "leased", reply
+        row = await self.read_row("standing", [message])
+        if row is not None:
+            return str(row[0]), reply
+        known = await self.read_row("standing_message", [message])
+        if known is None:
+            return "canceled", reply
+        return known[0] or "stored", reply
+
+    async def copies(self, messages: Sequence[int]) -> list[dict[str, Any]]:
+        """The messages as the wire shows them, without delivery fields; missing ones are left out."""
+        await self.durable()
+        ids = list(messages)
+        rows = await self.read_rows("page_copies", [min(ids), max(ids), ids]) if ids else []
+        return [copy_of(row) for row in rows]
+
+    def give_back(self, reply: dict[str, Any], ask: Ask) -> None:
+        """Release the leases of a fetch reply that did not reach its caller; no attempt is counted."""
+        tokens = [read_lease_token(message["lease"]) for message in reply["messages"]]
+        self._release([token for token in tokens if token is not None], ask)
+
+    async def follow(self, after: int) -> AsyncIterator[Committed]:
+        """Every record after sequence ``after`` in order, then each new one when it is on disk."""
+        async for record in self.records_after(after):
+            yield record
+
+    # -- commands
+
+    def _settle_time(self, ask: Ask) -> Ask:
+        """Time never goes back, whatever was awaited since ``ask`` was made."""
+        ask.now = max(ask.now, self.state.at)
+        return ask
+
+    def _decide(self, caller: Caller, command: Command, ask: Ask) -> dict[str, Any]:
+        """From here to the journal nothing is awaited: the state that is decided on is the one that changes."""
+        try:
+            self._pass_time(ask)
+        except Unavailable:
+            if not isinstance(command, READS):
+                raise
+        plan = Plan(self.state, caller, ask)
+        reply = decide(plan, command)
+        if plan.events:
+            self.commit(plan)
+        if ask.stored is not None:
+            ask.stored([receipt["id"] for receipt in reply["receipts"]])
+        return self._complete(reply)
+
+    def _complete(self, reply: dict[str, Any]) -> dict[str, Any]:
+        """Replace names by what stands there after the change."""
+        if isinstance(reply.get("mailbox"), str):
+            reply["mailbox"] = mailbox_view(self.state.addresses[reply["mailbox"]])
+        if "group" in reply:
+            mailbox = self.state.addresses[reply["group"]["mailbox"]]
+            reply["group"] = group_view(mailbox.groups[reply["group"]["name"]])
+        return reply
+
+    def commit(self, plan: Plan) -> None:
+        """Journal the plan's events and apply them. Raises before anything changes if there is no room."""
+        entry = self.journal.append(plan.events, encode_events(plan.events), plan.bodies)
+        for event in plan.events:
+            if isinstance(event, Sent):
+                rebase(event, entry.position)
+        apply(self.state, plan.events)
+        tell(self.listener, self.watched, self.state, plan.events)
+
+    def _pass_time(self, ask: Ask) -> None:
+        """Bring every mailbox that has something due up to ``ask.now``."""
+        state = self.state
+        now = self._settle_time(ask).now
+        while state.next_alarm() <= now:
+            mailbox = state.mailboxes[state.alarms[0][1]]
+            plan = Plan(state, SYSTEM, ask)
+            decide_due(plan, mailbox)
+            if plan.events:
+                self.commit(plan)
+            ready = sum(backoff_over(group, now) for group in mailbox.groups.values())
+            if ready:
+                self.listener.arrived(mailbox.address, ready)
+            mailbox.alarm = NEVER
+            if mailbox.number in state.mailboxes:
+                state.watch(mailbox, max(mailbox.next_due(), now + 1))
+
+    async def _fetch(self, caller: Caller, command: MailboxFetch, ask: Ask) -> dict[str, Any]:
+        while True:
+            groups = await self._join(caller, command, ask)
+            self._pass_time(ask)
+            plan = Plan(self.state, caller, ask)
+            if any(self.state.groups.get(group.number) is not group for group in groups):
+                continue  # ended while its history was read
+            reply = decide(plan, command)
+            behind = [group for group in groups if group.history is not None]
+            if not behind or len(reply["messages"]) == command.max:
+                break
+            for group in behind:
+                await self._revive(group, ask)
+        for group in groups:
+            group.fetched_at, group.grace = plan.now, 0
+        if plan.events:
+            self.commit(plan)
+        leases = [event for event in plan.events if isinstance(event, Leased)]
+        try:
+            await self.durable()
+            reply["messages"] = await self.messages.deliver(reply["messages"])
+        except asyncio.CancelledError:
+            self._release([(lease.group, id, lease.secret) for lease in leases for id in lease.ids], ask)
+            raise
+        return reply
+
+    async def _join(self, caller: Caller, command: MailboxFetch, ask: Ask) -> list[Group]:
+        """The groups of a fetch, made if this is their first; the agent's own mailbox too."""
+        self._pass_time(ask)
+        plan = Plan(self.state, caller, ask)
+        addresses = fetched_addresses(plan, command)
+        mailboxes = [self.state.addresses.get(address) for address in addresses]
+        if all(mailbox is not None and command.group in mailbox.groups for mailbox in mailboxes):
+            return [plan.mailbox(address).groups[command.group] for address in addresses]
+        new = [box for box in mailboxes if box is not None and command.group not in box.groups]
+        work = prepare.history_sizes(self, caller, new, command.deliver, "deliver", ask)
+        if work is not None:
+            await work
+            self.check()
+            self._pass_time(ask)
+            plan = Plan(self.state, caller, ask)
+        decide_join(plan, command)
+        if plan.events:
+            self.commit(plan)
+        return [self.state.addresses[address].groups[command.group] for address in addresses]
+
+    async def _revive(self, group: Group, ask: Ask) -> None:
+        page = await prepare.history_page(self, group)
+        self.check()
+        if page is not None:
+            plan = Plan(self.state, SYSTEM, self._settle_time(ask))
+            decide_revive(plan, group, page)
+            self.commit(plan)
+
+    async def _query(self, caller: Caller, command: MailboxQuery, ask: Ask) -> dict[str, Any]:
+        self.check_open()
+        with contextlib.suppress(Unavailable):  # without room on disk reads go on
+            self._pass_time(ask)
+        plan = Plan(self.state, caller, ask)
+        mailbox: Mailbox = plan.mailbox(command.mailbox or plan.own_mailbox())
+        groups = [
+            GroupPlace(group.number, group.name, group.start_id, group.start_at)
+            for group in mailbox.groups.values()
+        ]
+        if self.broken is None:
+            await self.durable()
+        number, address, now = mailbox.number, mailbox.address, ask.now
+        return await self.folder.read(
+            self.journal.durable_seq, lambda con: query(con, command, number, address, groups, now)
+        )
+
+    def _release(self, leases: list[tuple[int, int, str]], ask: Ask) -> None:
+        """Give back what is still held under these leases."""
+        plan = Plan(self.state, SYSTEM, self._settle_time(ask))
+        for number, id, secret in leases:
+            group = self.state.groups.get(number)
+            delivery = group.open.get(id) if group is not None else None
+            if delivery is None or delivery.secret != secret or delivery.state is not DeliveryState.LEASED:
+                continue
+            plan.events.append(Released(at=plan.now, group=number, ids=[id]))
+        if plan.events and not self.broken:
+            self.commit(plan)
+
+
+async def open_engine(folder: Path, ask_now: int = 0, **options: Any) -> EmbeddedEngine:
+    """Open the data directory ``folder``; raises ``Unavailable`` if it has an owner, ``Damaged`` if it is."""
+    engine = EmbeddedEngine(folder, **options)
+    await engine.open()
+    return engine

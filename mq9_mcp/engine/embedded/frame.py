@@ -1,0 +1,145 @@
+"""The bytes of the journal: a segment's header, a commit's frame, a record in it. Pure encode and decode.
+
+A commit is one frame: magic, CRC, length, number of records, first sequence, hash of the commit
+before it, then the records. The CRC also covers the segment's random salt, so that no message body
+can look like a frame. A record is two lengths, its events as JSON, and the bodies they speak of.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from mq9_mcp.domain.events import RECORD_VERSION
+
+SEGMENT_MAGIC = b"mq9-journal\n"
+FRAME_MAGIC = b"mq9c"
+HASH_BYTES = 32
+FIRST_HASH = bytes(HASH_BYTES)
+
+_segment = struct.Struct("<12sHHQQ16s")  # magic, version, spare, segment number, first sequence, salt
+_frame = struct.Struct("<4sIIIQ32s")  # magic, crc, payload bytes, records, first sequence, previous hash
+_record = struct.Struct("<II")  # bytes of events, bytes of bodies
+
+SEGMENT_HEADER = 64
+FRAME_HEADER = _frame.size
+RECORD_HEADER = _record.size
+
+
+class Damaged(Exception):
+    """The journal is not what was written; the text says where and how."""
+
+
+class SegmentHeader(NamedTuple):
+    """What a segment says of itself."""
+
+    number: int
+    first_seq: int
+    salt: bytes
+
+
+class Frame(NamedTuple):
+    """One commit as found in a segment."""
+
+    offset: int
+    first_seq: int
+    count: int
+    payload: bytes
+    hash: bytes
+    end: int
+
+
+class Record(NamedTuple):
+    """One command's events as they lie in a frame; ``bodies_at`` is the offset in the segment."""
+
+    seq: int
+    events: bytes
+    bodies: bytes
+    bodies_at: int
+
+
+def encode_header(header: SegmentHeader) -> bytes:
+    """The first bytes of a segment."""
+    packed = _segment.pack(SEGMENT_MAGIC, RECORD_VERSION, 0, header.number, header.first_seq, header.salt)
+    return packed + zlib.crc32(packed).to_bytes(4, "little") + bytes(SEGMENT_HEADER - len(packed) - 4)
+
+
+def decode_header(data: bytes, name: str) -> SegmentHeader:
+    """The header of a segment, or ``Damaged``."""
+    size = _segment.size
+    if len(data) < SEGMENT_HEADER or data[:12] != SEGMENT_MAGIC:
+        raise Damaged(f"{name}: is no journal segment (its first bytes are {data[:12]!r})")
+    if zlib.crc32(data[:size]).to_bytes(4, "little") != data[size : size + 4]:
+        raise Damaged(f"{name}: the segment header does not match its checksum")
+    _, version, _, number, first_seq, salt = _segment.unpack(data[:size])
+    if version > RECORD_VERSION:
+        raise Damaged(
+            f"{name}: has record format {version}, this version of mq9-mcp reads up to {RECORD_VERSION}"
+        )
+    return SegmentHeader(number, first_seq, salt)
+
+
+def encode_record(events: bytes, bodies: list[bytes]) -> bytes:
+    """One record: two lengths, the events, the bodies."""
+    if not bodies:
+        return _record.pack(len(events), 0) + events
+    joined = b"".join(bodies)
+    return _record.pack(len(events), len(joined)) + events + joined
+
+
+def encode_frame(salt: bytes, first_seq: int, records: list[bytes], previous: bytes) -> tuple[bytes, bytes]:
+    """``(frame, hash)`` of one commit."""
+    payload = b"".join(records)
+    crc = _crc(salt, first_seq, len(records), payload, previous)
+    header = _frame.pack(FRAME_MAGIC, crc, len(payload), len(records), first_seq, previous)
+    return header + payload, _hash(header, payload)
+
+
+def _crc(salt: bytes, first_seq: int, count: int, payload: bytes, previous: bytes) -> int:
+    seed = zlib.crc32(salt + first_seq.to_bytes(8, "little") + count.to_bytes(4, "little") + previous)
+    return zlib.crc32(payload, seed)
+
+
+def _hash(header: bytes, payload: bytes) -> bytes:
+    digest = hashlib.sha256(header)
+    digest.update(payload)
+    return digest.digest()
+
+
+def read_frame(data: bytes, offset: int, salt: bytes) -> Frame | None:
+    """The whole and sound frame at ``offset``, or None."""
+    if offset + FRAME_HEADER > len(data):
+        return None
+    header = data[offset : offset + FRAME_HEADER]
+    magic, crc, length, count, first_seq, previous = _frame.unpack(header)
+    end = offset + FRAME_HEADER + length
+    if magic != FRAME_MAGIC or end > len(data):
+        return None
+    payload = data[offset + FRAME_HEADER : end]
+    if _crc(salt, first_seq, count, payload, previous) != crc:
+        return None
+    return Frame(offset, first_seq, count, payload, _hash(header, payload), end)
+
+
+def previous_hash(data: bytes, frame: Frame) -> bytes:
+    """The hash that ``frame`` says the commit before it had."""
+    return data[frame.offset + FRAME_HEADER - HASH_BYTES : frame.offset + FRAME_HEADER]
+
+
+def records(frame: Frame) -> Iterator[Record]:
+    """The records of a sound frame, in order."""
+    payload, at = frame.payload, 0
+    for seq in range(frame.first_seq, frame.first_seq + frame.count):
+        events, bodies = _record.unpack_from(payload, at)
+        at += RECORD_HEADER
+        bodies_at = at + events
+        yield Record(
+            seq,
+            payload[at:bodies_at],
+            payload[bodies_at : bodies_at + bodies],
+            frame.offset + FRAME_HEADER + bodies_at,
+        )
+        at = bodies_at + bodies

@@ -1,0 +1,293 @@
+"""The journal: records gathered into commits, one write and one fdatasync each, by its own thread.
+
+The event loop appends records and learns their positions at once; a commit takes what many callers
+appended meanwhile. A commit that cannot be written is cut off again, so "failed" means "not stored".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from queue import SimpleQueue
+
+from mq9_mcp.domain.errors import Unavailable
+from mq9_mcp.domain.events import Event
+from mq9_mcp.engine.embedded.disk import Disk
+from mq9_mcp.engine.embedded.frame import (
+    FRAME_HEADER,
+    RECORD_HEADER,
+    SEGMENT_HEADER,
+    Frame,
+    encode_frame,
+    encode_record,
+)
+from mq9_mcp.engine.embedded.segments import (
+    OFFSET_BITS,
+    Segment,
+    close_segments,
+    create_segment,
+    open_segments,
+    scan,
+)
+
+SEGMENT_BYTES = 16 * 1024 * 1024
+BATCH_BYTES = 8 * 1024 * 1024  # a commit larger than this is split: its callers wait for the disk
+_RETRY_S = 0.1
+
+
+class Entry:
+    """One record on its way to the tables: its events, its bodies and where they lie."""
+
+    __slots__ = ("bodies", "events", "position", "seq")
+
+    def __init__(self, seq: int, events: list[Event], bodies: bytes, position: int) -> None:
+        self.seq = seq
+        self.events = events
+        self.bodies = bodies
+        self.position = position  # of the first byte of bodies
+
+
+class Batch:
+    """The records of one commit, and who waits for it."""
+
+    __slots__ = ("entries", "first_seq", "offset", "records", "segment", "size", "waiters")
+
+    def __init__(self, segment: Segment, first_seq: int) -> None:
+        self.segment = segment
+        self.offset = segment.end
+        self.first_seq = first_seq
+        self.size = FRAME_HEADER
+        self.records: list[bytes] = []
+        self.entries: list[Entry] = []
+        self.waiters: list[asyncio.Future[None]] = []
+
+    @property
+    def last_seq(self) -> int:
+        """The sequence of the last record."""
+        return self.first_seq + len(self.records) - 1
+
+
+class Journal:
+    """The open journal of one data directory. All methods but the thread's belong to the event loop."""
+
+    def __init__(
+        self,
+        folder: Path,
+        on_commit: Callable[[Batch], None],
+        on_failure: Callable[[OSError], None],
+        segment_bytes: int = SEGMENT_BYTES,
+        disk: Disk | None = None,
+    ) -> None:
+        self.folder = folder
+        self.disk = disk or Disk()
+        self.segment_bytes = segment_bytes
+        self.segments: list[Segment] = []
+        self.by_number: dict[int, Segment] = {}
+        self.last_seq = 0
+        self.durable_seq = 0
+        self.cut_bytes = 0
+        self.commits = 0
+        self._on_commit = on_commit
+        self._on_failure = on_failure
+        self._hash = b""
+        self._forming: Batch | None = None
+        self._ready: deque[Batch] = deque()
+        self._writing: Batch | None = None
+        self._scheduled = False
+        self._queue: SimpleQueue[Batch | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def open(self, visit: Callable[[Segment, Frame], None]) -> None:
+        """Read and check what is there, or begin a new journal."""
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.segments = open_segments(self.folder)
+        try:
+            tail = scan(self.disk, self.segments, visit)
+        except BaseException:
+            close_segments(self.segments)
+            self.segments = []
+            raise
+        if not self.segments:
+            self.segments.append(create_segment(self.disk, self.folder, 1, 1, self.segment_bytes))
+        self._hash, self.cut_bytes = tail.hash, tail.cut_bytes
+        self.by_number = {segment.number: segment for segment in self.segments}
+        self.last_seq = self.durable_seq = self.segments[-1].last_seq
+
+    def start(self) -> None:
+        """Begin to write; from here on only the running event loop may call."""
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._run, name="mq9-journal", daemon=True)
+        self._thread.start()
+
+    def append(self, events: list[Event], encoded: bytes, bodies: list[bytes]) -> Entry:
+        """Add one record to the commit that is being gathered; raises ``Unavailable`` if there is no room."""
+        record = encode_record(encoded, bodies)
+        batch = self._batch_for(len(record))
+        bodies_at = batch.offset + batch.size + RECORD_HEADER + len(encoded)
+        self.last_seq += 1
+        entry = Entry(
+            self.last_seq,
+            events,
+            record[RECORD_HEADER + len(encoded) :],
+            batch.segment.number << OFFSET_BITS | bodies_at,
+        )
+        batch.records.append(record)
+        batch.entries.append(entry)
+        batch.size += len(record)
+        batch.segment.end = batch.offset + batch.size
+        if not self._scheduled:
+            self._scheduled = True
+            assert self._loop is not None
+            self._loop.call_soon(self._hand_over)
+        return entry
+
+    def _batch_for(self, size: int) -> Batch:
+        batch = self._forming
+        if batch is not None and batch.size + size <= BATCH_BYTES and self._fits(batch.segment, size):
+            return batch
+        segment = self.segments[-1]
+        if not self._fits(segment, size + FRAME_HEADER):
+            segment = self._new_segment(size)
+        if batch is not None:
+            self._ready.append(batch)
+        self._forming = Batch(segment, self.last_seq + 1)
+        return self._forming
+
+    @staticmethod
+    def _fits(segment: Segment, size: int) -> bool:
+        return segment.end + size <= segment.size
+
+    def _new_segment(self, size: int) -> Segment:
+        needed = max(self.segment_bytes, size + FRAME_HEADER + SEGMENT_HEADER)
+        number = self.segments[-1].number + 1
+        try:
+            segment = create_segment(self.disk, self.folder, number, self.last_seq + 1, needed)
+        except OSError as error:
+            raise Unavailable(
+                "STORAGE_UNAVAILABLE",
+                f"the journal cannot grow by {needed} bytes: {error.strerror}; nothing was stored",
+                "free room on the disk; the broker goes on by itself",
+            ) from error
+        self.segments.append(segment)
+        self.by_number[number] = segment
+        return segment
+
+    def wait(self, seq: int) -> asyncio.Future[None] | None:
+        """A future that is done when record ``seq`` is on disk; None if it is already."""
+        if seq <= self.durable_seq:
+            return None
+        assert self._loop is not None
+        future: asyncio.Future[None] = self._loop.create_future()
+        for batch in (self._writing, *self._ready, self._forming):
+            if batch is not None and seq <= batch.last_seq:
+                batch.waiters.append(future)
+                return future
+        raise AssertionError(f"record {seq} is in no commit")
+
+    def read(self, position: int, size: int) -> bytes | None:
+        """``size`` bytes of a body at ``position``; None if its segment is gone."""
+        segment = self.by_number.get(position >> OFFSET_BITS)
+        if segment is None:
+            return None
+        return os.pread(segment.fd, size, position & ((1 << OFFSET_BITS) - 1))
+
+    def _hand_over(self) -> None:
+        self._scheduled = False
+        if self._writing is not None:
+            return
+        if self._ready:
+            self._writing = self._ready.popleft()
+        else:
+            self._writing, self._forming = self._forming, None
+        if self._writing is not None:
+            self._queue.put(self._writing)
+
+    def _run(self) -> None:
+        assert self._loop is not None
+        while (batch := self._queue.get()) is not None:
+            error = self._write(batch)
+            self._loop.call_soon_threadsafe(self._written, batch, error)
+
+    def _write(self, batch: Batch) -> OSError | None:
+        frame, digest = encode_frame(batch.segment.salt, batch.first_seq, batch.records, self._hash)
+        try:
+            self.disk.write(batch.segment.fd, frame, batch.offset)
+            self.disk.sync(batch.segment.fd)
+        except OSError as error:
+            self._cut(batch)
+            return error
+        self._hash = digest
+        return None
+
+    def _cut(self, batch: Batch) -> None:
+        """Take a failed commit back. Until that is done nobody is told that it failed."""
+        waiting = threading.Event()
+        while True:
+            try:
+                self.disk.cut(batch.segment.fd, batch.offset, batch.segment.size)
+                return
+            except OSError:
+                if self._thread is None:
+                    return
+                waiting.wait(_RETRY_S)
+
+    def _written(self, batch: Batch, error: OSError | None) -> None:
+        self._writing = None
+        if error is not None:
+            self._fail(batch, error)
+            return
+        self.commits += 1
+        self.durable_seq = batch.segment.last_seq = batch.last_seq
+        batch.segment.last_at = batch.entries[-1].events[-1].at
+        self._on_commit(batch)
+        for waiter in batch.waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._hand_over()
+
+    def _fail(self, batch: Batch, error: OSError) -> None:
+        """Nothing after the last durable record happened: forget it and tell everybody who waits."""
+        failed = [batch, *self._ready, *([self._forming] if self._forming else [])]
+        self._ready.clear()
+        self._forming = None
+        self.last_seq = self.durable_seq
+        while self.segments[-1] is not batch.segment:
+            unused = self.segments.pop()
+            del self.by_number[unused.number]
+            close_segments([unused])
+            unused.path.unlink(missing_ok=True)
+        batch.segment.end = batch.offset
+        self._on_failure(error)
+        for waiter in (waiter for one in failed for waiter in one.waiters):
+            if not waiter.done():
+                waiter.set_exception(
+                    Unavailable(
+                        "STORAGE_UNAVAILABLE",
+                        f"the change could not be written: {error.strerror}; nothing was stored",
+                        "try again; the broker recovers by itself",
+                    )
+                )
+
+    def drop_oldest(self) -> None:
+        """Delete the oldest segment; everything in it is folded."""
+        segment = self.segments.pop(0)
+        del self.by_number[segment.number]
+        close_segments([segment])
+        segment.path.unlink(missing_ok=True)
+
+    async def close(self) -> None:
+        """Write what was appended, stop the thread, close the files."""
+        if self._thread is not None:
+            pending = self.wait(self.last_seq)
+            if pending is not None:
+                await asyncio.wait([pending])
+            self._queue.put(None)
+            thread, self._thread = self._thread, None
+            await asyncio.to_thread(thread.join)
+        close_segments(self.segments)
+        self.segments = []

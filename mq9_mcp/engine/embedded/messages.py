@@ -1,0 +1,100 @@
+"""Messages as the wire shows them: what every copy shares from the journal or DuckDB, the rest joined."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import duckdb
+import msgspec
+
+from mq9_mcp.domain.clock import wire_time
+from mq9_mcp.domain.events import Extra, Letter, Mail
+from mq9_mcp.domain.names import own_session
+from mq9_mcp.engine.embedded.folder import Folder
+from mq9_mcp.engine.embedded.journal import Journal
+from mq9_mcp.engine.embedded.tables import SQL
+
+Delivered = tuple[Mail, str, dict[str, Any]]
+
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+class Messages:
+    """Reads bodies back; the journal's page cache is the cache."""
+
+    def __init__(self, journal: Journal, folder: Folder) -> None:
+        self.journal = journal
+        self.folder = folder
+
+    async def deliver(self, messages: Sequence[Delivered]) -> list[dict[str, Any]]:
+        """The delivered messages, each ``(mail, address, delivery fields)`` before."""
+        read = self.journal.read
+        found: list[dict[str, Any] | None] = []
+        missing: list[int] = []
+        for mail, address, fields in messages:
+            body = read(mail.position, mail.size)
+            if body is None:
+                missing.append(mail.id)
+                found.append(None)
+            else:
+                found.append(wire_message(mail, address, body, fields))
+        if not missing:
+            return [message for message in found if message is not None]
+        bodies = await self._from_tables(missing)
+        return [
+            message or wire_message(mail, address, bodies[mail.id], fields)
+            for message, (mail, address, fields) in zip(found, messages, strict=True)
+        ]
+
+    async def _from_tables(self, ids: list[int]) -> dict[int, str]:
+        """Bodies whose segment is gone; it went only after they were folded."""
+
+        def bodies(con: duckdb.DuckDBPyConnection) -> dict[int, str]:
+            return dict(con.execute(SQL["page_bodies"], [min(ids), max(ids), ids]).fetchall())
+
+        return await self.folder.read(0, bodies)
+
+
+def wire_message(mail: Mail, address: str, body: bytes | str, fields: dict[str, Any]) -> dict[str, Any]:
+    """One message: its id and address, what its copies share, what this delivery adds."""
+    message: dict[str, Any] = {"id": mail.id, "mailbox": address}
+    message.update(_decode(body))
+    if mail.session is None:
+        message["session"] = own_session(mail.id)
+    if mail.extra is not None:
+        if mail.extra.letter is not None:
+            message.pop("expires_at", None)
+            message["dead_letter"] = letter_view(mail.extra.letter)
+        elif mail.extra.only_group is not None:
+            message.pop("expires_at", None)
+    message.update(fields)
+    return message
+
+
+def copy_of(row: tuple[Any, ...]) -> dict[str, Any]:
+    """A message from a row of ``page_copies``."""
+    letter, only_group, body, address = row[9:]
+    extra = None
+    if letter is not None or only_group is not None:
+        decoded = msgspec.json.decode(letter, type=Letter) if letter is not None else None
+        extra = Extra(letter=decoded, only_group=only_group)
+    return wire_message(Mail(*row[:9], None, extra), address, body, {})
+
+
+def letter_view(letter: Letter) -> dict[str, Any]:
+    """Where a dead letter came from, as the wire shows it."""
+    view: dict[str, Any] = {
+        "id": letter.id,
+        "source": letter.source,
+        "group": letter.group,
+        "reason": letter.reason,
+        "attempts": letter.attempts,
+    }
+    if letter.description is not None:
+        view["description"] = letter.description
+    if letter.first_attempt_at is not None:
+        view["first_attempt_at"] = wire_time(letter.first_attempt_at)
+    if letter.last_attempt_at is not None:
+        view["last_attempt_at"] = wire_time(letter.last_attempt_at)
+    return view

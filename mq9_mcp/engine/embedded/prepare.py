@@ -1,0 +1,253 @@
+"""Before a command is decided: bring in what it needs and memory does not hold.
+
+Each function says ``None`` where memory is enough, which is nearly always, or returns the coroutine
+that fetches the rest from DuckDB or from the journal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+
+import duckdb
+import msgspec
+
+from mq9_mcp.domain.commands import (
+    GroupReset,
+    MailboxAck,
+    MailboxDelete,
+    MailboxSend,
+    MessageArguments,
+)
+from mq9_mcp.domain.events import DedupKey, Extra, Letter, Mail
+from mq9_mcp.domain.group import read_start
+from mq9_mcp.domain.limits import limit
+from mq9_mcp.domain.names import own_session, read_lease_token, read_own_session
+from mq9_mcp.domain.plan import Ask, HistoryPage, HistorySize, PagedDelivery, PagedMessage, Plan
+from mq9_mcp.domain.state import Caller, Group, Mailbox, State
+from mq9_mcp.engine.embedded.journal import Journal
+from mq9_mcp.engine.embedded.tables import SQL
+
+HISTORY_PAGE = limit("history_page")
+Work = Coroutine[Any, Any, None]
+
+
+class Source(Protocol):
+    """What this room needs of the engine."""
+
+    state: State
+    journal: Journal
+
+    async def durable(self) -> None:
+        """Return when everything decided so far is on disk."""
+
+    async def read_row(self, name: str, arguments: Any) -> Any:
+        """The first row of a named statement, or None."""
+
+    async def read_rows(self, name: str, arguments: Any) -> list[Any]:
+        """All rows of a named statement."""
+
+
+class _BodyHead(msgspec.Struct):
+    """The field of a body that a reply needs."""
+
+    reply_to: str | None = None
+
+
+_decode_head = msgspec.json.Decoder(_BodyHead).decode
+
+
+def for_send(engine: Source, caller: Caller, command: MailboxSend, ask: Ask) -> Work | None:
+    """Messages that are answered or joined, and dedup keys that only the tables remember."""
+    return _for_messages(engine, command.messages or [command], ask)
+
+
+def _for_messages(engine: Source, messages: list[MessageArguments], ask: Ask) -> Work | None:
+    ids: set[int] = set()
+    keys: set[tuple[int, str]] = set()
+    for message in messages:
+        if message.in_reply_to is not None:
+            ids.add(message.in_reply_to)
+        if message.session is not None and (own := read_own_session(message.session)) is not None:
+            ids.add(own)
+        if message.dedup_key is not None:
+            keys.update(_spilled(engine, message, message.dedup_key))
+    return _page_send(engine, ids, keys, ask) if ids or keys else None
+
+
+def _spilled(engine: Source, message: MessageArguments, key: str) -> list[tuple[int, str]]:
+    to = message.to
+    addresses = [to] if isinstance(to, str) else to or []
+    mailboxes = [engine.state.addresses.get(address) for address in addresses]
+    if to is None:
+        mailboxes = [mailbox for mailbox in engine.state.mailboxes.values() if mailbox.dedup_spilled]
+    return [
+        (mailbox.number, key)
+        for mailbox in mailboxes
+        if mailbox is not None and mailbox.dedup_spilled and key not in mailbox.dedup
+    ]
+
+
+async def _page_send(engine: Source, ids: set[int], keys: set[tuple[int, str]], ask: Ask) -> None:
+    for id in ids:
+        found = await _message(engine, id)
+        if found is not None:
+            ask.paged.messages[id] = found
+    for mailbox, key in keys:
+        row = await engine.read_row("page_key", [mailbox, key])
+        if row is not None:
+            ask.paged.keys[mailbox, key] = DedupKey(key, *row)
+
+
+async def _message(engine: Source, id: int) -> PagedMessage | None:
+    mail = engine.state.mails.get(id)
+    if mail is not None:
+        await engine.durable()
+        body = engine.journal.read(mail.position, mail.size)
+        if body is not None:
+            return PagedMessage(
+                mail.mailbox, mail.sender, mail.session or own_session(id), _decode_head(body).reply_to
+            )
+    row = await engine.read_row("page_message", [id])
+    if row is None:
+        return None
+    mailbox, sender, session, text = row
+    return PagedMessage(mailbox, sender, session or own_session(id), _decode_head(text).reply_to)
+
+
+def for_ack(engine: Source, caller: Caller, command: MailboxAck, ask: Ask) -> Work | None:
+    """Deliveries that are settled and have left memory, and what the send in the call needs."""
+    missing = []
+    for item in command.items:
+        token = read_lease_token(item.lease)
+        if token is None:
+            continue
+        group = engine.state.groups.get(token[0])
+        if group is None or token[1] not in group.open:
+            missing.append(token[:2])
+    send = command.send
+    messages = [] if send is None else send if isinstance(send, list) else [send]
+    sending = _for_messages(engine, messages, ask)
+    if not missing:
+        return sending
+    return _page_ack(engine, missing, sending, ask)
+
+
+async def _page_ack(engine: Source, missing: list[tuple[int, int]], sending: Work | None, ask: Ask) -> None:
+    if sending is not None:
+        await sending
+    for group, message in missing:
+        if 0 < group < 2**53 and 0 < message < 2**53:
+            row = await engine.read_row("page_delivery", [group, message])
+            if row is not None:
+                ask.paged.deliveries[group, message] = PagedDelivery(*row)
+
+
+def for_delete(engine: Source, caller: Caller, command: MailboxDelete, ask: Ask) -> Work | None:
+    """Settled messages, which only the tables have."""
+    missing = [id for id in command.ids if id not in engine.state.mails]
+    mailbox = engine.state.addresses.get(command.mailbox or caller.agent or "")
+    if not missing or mailbox is None:
+        return None
+    return _page_settled(engine, mailbox, missing, ask)
+
+
+async def _page_settled(engine: Source, mailbox: Mailbox, ids: list[int], ask: Ask) -> None:
+    rows = await engine.read_rows("page_settled", [mailbox.number, min(ids), max(ids), ids])
+    ask.paged.settled.update(rows)
+
+
+def for_reset(engine: Source, caller: Caller, command: GroupReset, ask: Ask) -> Work | None:
+    """How much settled mail the group will read again."""
+    mailbox = engine.state.addresses.get(command.mailbox or caller.agent or "")
+    return history_sizes(engine, caller, [mailbox] if mailbox else [], command.to, "to", ask)
+
+
+def history_sizes(
+    engine: Source,
+    caller: Caller,
+    mailboxes: list[Mailbox],
+    start: str | int,
+    argument: str,
+    ask: Ask,
+) -> Work | None:
+    """Count the settled mail behind ``start`` in each of the mailboxes that have any."""
+    mailboxes = [mailbox for mailbox in mailboxes if mailbox.settled]
+    if not mailboxes or start == "latest":
+        return None
+    start_id, start_at = read_start(Plan(engine.state, caller, ask), start, argument)
+    return _page_sizes(engine, mailboxes, start_id, start_at, ask)
+
+
+async def _page_sizes(
+    engine: Source, mailboxes: list[Mailbox], start_id: int, start_at: int, ask: Ask
+) -> None:
+    for mailbox in mailboxes:
+        settled = (mailbox.settled, mailbox.settled_bytes)
+        row = await engine.read_row(
+            "history_size",
+            {
+                "mailbox": mailbox.number,
+                "through": 2**53,
+                "start_id": start_id,
+                "start_at": start_at,
+                "ordered": False,
+                "tier": -1,
+                "visible_at": -1,
+                "id": -1,
+            },
+        )
+        ask.paged.histories[mailbox.number] = HistorySize(int(row[0]), int(row[1]), settled)
+
+
+async def history_page(engine: Source, group: Group) -> HistoryPage | None:
+    """The next page of a group's history; None if it changed meanwhile and must be read again."""
+    history, mailbox = group.history, group.mailbox
+    assert history is not None
+    version = mailbox.history_version
+    rows = await engine.read_rows(
+        "history_page",
+        {
+            "mailbox": mailbox.number,
+            "through": history.through,
+            "start_id": group.start_id,
+            "start_at": group.start_at,
+            "ordered": mailbox.settings.ordered_by is not None,
+            "tier": history.after[0],
+            "visible_at": history.after[1],
+            "id": history.after[2],
+            "page": HISTORY_PAGE,
+        },
+    )
+    if version != mailbox.history_version or engine.state.groups.get(group.number) is not group:
+        return None
+    mails = [_mail(row) for row in rows]
+    return HistoryPage(mails, group.history_key(mails[-1]) if len(mails) == HISTORY_PAGE else None)
+
+
+def _mail(row: tuple[Any, ...]) -> Mail:
+    state_key, letter = row[10], row[11]
+    extra = None
+    if state_key is not None or letter is not None:
+        known = msgspec.json.decode(letter, type=Letter) if letter is not None else None
+        extra = Extra(state_key=state_key, letter=known)
+    tags = tuple(row[9]) if row[9] is not None else None
+    return Mail(*row[:9], tags, extra)
+
+
+def query_row(name: str, arguments: Any) -> Callable[[duckdb.DuckDBPyConnection], Any]:
+    """A read of one row."""
+    return lambda con: con.execute(SQL[name], arguments).fetchone()
+
+
+def query_rows(name: str, arguments: Any) -> Callable[[duckdb.DuckDBPyConnection], Any]:
+    """A read of all rows."""
+    return lambda con: con.execute(SQL[name], arguments).fetchall()
+
+
+PREPARE: dict[type[Any], Callable[[Source, Caller, Any, Ask], Work | None]] = {
+    MailboxSend: for_send,
+    MailboxAck: for_ack,
+    MailboxDelete: for_delete,
+    GroupReset: for_reset,
+}

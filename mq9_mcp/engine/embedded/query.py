@@ -1,0 +1,186 @@
+"""``mailbox_query``: filters and pages over everything the tables hold of a mailbox. It changes nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import duckdb
+import msgspec
+
+from mq9_mcp.domain.clock import milliseconds
+from mq9_mcp.domain.commands import TIERS, MailboxQuery
+from mq9_mcp.domain.errors import Refused
+from mq9_mcp.domain.events import Extra, Letter, Mail
+from mq9_mcp.domain.limits import REMAINING_MAX
+from mq9_mcp.domain.names import DEFAULT_GROUP, read_own_session
+from mq9_mcp.domain.state import NEVER
+from mq9_mcp.engine.embedded.messages import wire_message
+from mq9_mcp.engine.embedded.tables import SQL
+
+Connection = duckdb.DuckDBPyConnection
+
+# How far a message has come in the group $grp, which began at ($start_id, $start_at).
+_STATE = """
+case
+    when o.state is not null then o.state
+    when d.state is not null then d.state
+    when m.ending is not null then m.ending
+    when m.only_group is not null and m.only_group <> $name then null
+    when m.only_group is null and m.id < $start_id and m.visible_at <= $start_at then null
+    when m.delayed and m.visible_at > $now then 'delayed'
+    else 'waiting'
+end"""
+_COLUMNS = (
+    "m.id, m.mailbox, m.tier, m.visible_at, m.size, m.sender, m.position, m.expires_at, m.session,"
+    " m.letter, m.body, m.ending, m.delayed, m.only_group"
+)
+
+
+class GroupPlace:
+    """What a query needs to know of a group: where it began."""
+
+    def __init__(self, number: int, name: str, start_id: int, start_at: int) -> None:
+        self.number = number
+        self.name = name
+        self.start_id = start_id
+        self.start_at = start_at
+
+
+def query(
+    con: Connection, command: MailboxQuery, mailbox: int, address: str, groups: list[GroupPlace], now: int
+) -> dict[str, Any]:
+    """The reply of ``mailbox_query``: ``{messages, next_cursor?, remaining}``."""
+    where, arguments = _conditions(command, mailbox, groups, now)
+    descending = command.order == "desc"
+    source = "messages m"
+    if command.state is not None:
+        source += (
+            " left join open_deliveries o on o.message = m.id and o.grp = $grp"
+            " left join deliveries d on d.message = m.id and d.grp = $grp"
+        )
+    if command.cursor is not None:
+        arguments["cursor"] = _read_cursor(command.cursor)
+        where.append("m.id < $cursor" if descending else "m.id > $cursor")
+    rows = con.execute(
+        f"select {_COLUMNS} from {source} where {' and '.join(where)}"
+        f" order by m.id {'desc' if descending else 'asc'} limit {command.limit}",
+        arguments,
+    ).fetchall()
+    reply: dict[str, Any] = {"messages": _messages(con, rows, address, groups, now), "remaining": 0}
+    if len(rows) == command.limit:
+        arguments["cursor"] = rows[-1][0]
+        where.append("m.id < $cursor" if descending else "m.id > $cursor")
+        left = con.execute(
+            f"select count(*) from (select 1 from {source} where {' and '.join(where)} limit {REMAINING_MAX})",
+            arguments,
+        ).fetchone()
+        reply["remaining"] = int(left[0]) if left else 0
+        if reply["remaining"]:
+            reply["next_cursor"] = str(rows[-1][0])
+    return reply
+
+
+def _read_cursor(cursor: str) -> int:
+    if cursor.isascii() and cursor.isdecimal() and len(cursor) <= 16:
+        return int(cursor)
+    raise Refused(
+        "INVALID_ARGUMENT",
+        f"cursor: {cursor[:32]!r} is none; accepted: next_cursor of the page before",
+        "leave cursor out to begin again",
+    )
+
+
+def _conditions(
+    command: MailboxQuery, mailbox: int, groups: list[GroupPlace], now: int
+) -> tuple[list[str], dict[str, Any]]:
+    where = ["m.mailbox = $mailbox"]
+    arguments: dict[str, Any] = {"mailbox": mailbox}
+
+    def add(condition: str, **values: Any) -> None:
+        where.append(condition)
+        arguments.update(values)
+
+    if command.ids is not None:
+        add(
+            "m.id between $first and $last and list_contains($ids, m.id)",
+            ids=command.ids,
+            first=min(command.ids),
+            last=max(command.ids),
+        )
+    if command.session is not None:
+        own = read_own_session(command.session)
+        add("(m.session = $session or (m.session is null and m.id = $own))", session=command.session, own=own)
+    if command.tags_any:
+        add("list_has_any(m.tags, $tags_any)", tags_any=command.tags_any)
+    if command.tags_all:
+        add("list_has_all(m.tags, $tags_all)", tags_all=command.tags_all)
+    if command.tags_none:
+        add("not coalesce(list_has_any(m.tags, $tags_none), false)", tags_none=command.tags_none)
+    if command.priority is not None:
+        add("m.tier = $tier", tier=TIERS.index(command.priority))
+    if command.from_ is not None:
+        add("m.sender = $sender", sender=command.from_)
+    if command.since is not None:
+        add("m.created_at >= $since", since=milliseconds(command.since))
+    if command.until is not None:
+        add("m.created_at < $until", until=milliseconds(command.until))
+    if command.state is not None:
+        name = command.group or DEFAULT_GROUP
+        known = next((group for group in groups if group.name == name), GroupPlace(0, name, 0, 0))
+        add(
+            f"{_STATE} = $state",
+            state=command.state,
+            name=name,
+            grp=known.number,
+            start_id=known.start_id,
+            start_at=min(known.start_at, NEVER),
+            now=now,
+        )
+    return where, arguments
+
+
+def _messages(
+    con: Connection, rows: list[tuple[Any, ...]], address: str, groups: list[GroupPlace], now: int
+) -> list[dict[str, Any]]:
+    if not rows:
+        return []
+    ids = [row[0] for row in rows]
+    known: dict[tuple[int, int], tuple[str, int, str]] = {}
+    for statement in ("query_settled", "query_open"):
+        for id, group, *delivery in con.execute(SQL[statement], [min(ids), max(ids), ids]).fetchall():
+            known[group, id] = (delivery[0], delivery[1], delivery[2])
+    return [_message(row, address, groups, known, now) for row in rows]
+
+
+def _message(
+    row: tuple[Any, ...],
+    address: str,
+    groups: list[GroupPlace],
+    known: dict[tuple[int, int], tuple[str, int, str]],
+    now: int,
+) -> dict[str, Any]:
+    letter, body, ending, delayed, only_group = row[9:]
+    extra = None
+    if letter is not None or only_group is not None:
+        decoded = msgspec.json.decode(letter, type=Letter) if letter is not None else None
+        extra = Extra(letter=decoded, only_group=only_group)
+    mail = Mail(*row[:9], None, extra)
+    deliveries = []
+    for group in groups:
+        found = known.get((group.number, mail.id))
+        if found is not None:
+            state, attempts, worker = found
+            view = {"group": group.name, "state": state, "attempt": max(1, attempts + (state != "dead"))}
+            if worker:
+                view["worker"] = worker
+            deliveries.append(view)
+        elif _wanted(group, mail, only_group):
+            state = ending or ("delayed" if delayed and mail.visible_at > now else "waiting")
+            deliveries.append({"group": group.name, "state": state, "attempt": 1})
+    return wire_message(mail, address, body, {"deliveries": deliveries})
+
+
+def _wanted(group: GroupPlace, mail: Mail, only_group: str | None) -> bool:
+    if only_group is not None:
+        return only_group == group.name
+    return mail.id >= group.start_id or mail.visible_at > group.start_at

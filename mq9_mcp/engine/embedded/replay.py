@@ -1,0 +1,36 @@
+"""Events as bytes and back; positions in a record are relative to its bodies until it is placed."""
+
+from __future__ import annotations
+
+import msgspec
+
+from mq9_mcp.domain.events import AnyEvent, Event, Sent
+from mq9_mcp.engine.embedded.frame import Damaged, Frame, records
+from mq9_mcp.engine.embedded.journal import Entry
+from mq9_mcp.engine.embedded.segments import OFFSET_BITS, Segment
+
+_decoder = msgspec.json.Decoder(list[AnyEvent])
+encode_events = msgspec.json.Encoder().encode
+
+
+def rebase(event: Sent, position: int) -> None:
+    """Turn the offsets of the bodies within their record into journal positions."""
+    for mail in event.mails:
+        mail.position += position
+
+
+def entries(segment: Segment, frame: Frame) -> list[Entry]:
+    """The records of a frame, decoded, with the positions of their bodies."""
+    found = []
+    for record in records(frame):
+        position = segment.number << OFFSET_BITS | record.bodies_at
+        try:
+            events: list[Event] = list(_decoder.decode(record.events))
+        except msgspec.MsgspecError as error:
+            where = f"{segment.path.name} at byte {frame.offset}"
+            raise Damaged(f"{where}: record {record.seq} cannot be read: {error}") from error
+        for event in events:
+            if isinstance(event, Sent):
+                rebase(event, position)
+        found.append(Entry(record.seq, events, record.bodies, position))
+    return found

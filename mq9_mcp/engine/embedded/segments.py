@@ -1,0 +1,177 @@
+"""The journal's files: named by number, preallocated, read back and checked, deleted when folded.
+
+A position is ``number << 32 | offset``: where a body lies in the journal.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from mq9_mcp.engine.embedded.disk import Disk
+from mq9_mcp.engine.embedded.frame import (
+    FIRST_HASH,
+    FRAME_MAGIC,
+    SEGMENT_HEADER,
+    Damaged,
+    Frame,
+    SegmentHeader,
+    decode_header,
+    encode_header,
+    previous_hash,
+    read_frame,
+)
+
+OFFSET_BITS = 32
+SUFFIX = ".mq9"
+
+
+class Segment:
+    """One open segment file."""
+
+    def __init__(self, path: Path, fd: int, header: SegmentHeader, size: int) -> None:
+        self.path = path
+        self.fd = fd
+        self.number = header.number
+        self.first_seq = header.first_seq
+        self.last_seq = header.first_seq - 1
+        self.salt = header.salt
+        self.size = size
+        self.end = SEGMENT_HEADER  # where the next frame goes
+        self.last_at = 0  # broker time of its last event
+
+
+class Tail(NamedTuple):
+    """Where the journal ends: the hash of its last commit, and bytes of an unfinished one cut off."""
+
+    hash: bytes
+    cut_bytes: int
+
+
+def segment_path(folder: Path, number: int) -> Path:
+    """The file of segment ``number``."""
+    return folder / f"{number:010d}{SUFFIX}"
+
+
+def create_segment(disk: Disk, folder: Path, number: int, first_seq: int, size: int) -> Segment:
+    """A new, preallocated segment whose name and header are on disk."""
+    header = SegmentHeader(number, first_seq, secrets.token_bytes(16))
+    path = segment_path(folder, number)
+    fd = disk.allocate(path, size)
+    try:
+        disk.write(fd, encode_header(header), 0)
+        disk.sync_file(fd)
+        disk.sync_folder(folder)
+    except OSError:
+        os.close(fd)
+        path.unlink(missing_ok=True)
+        raise
+    return Segment(path, fd, header, size)
+
+
+def open_segments(folder: Path) -> list[Segment]:
+    """All segments of ``folder`` in order; a file without a whole header was being made: it is removed."""
+    segments: list[Segment] = []
+    paths = sorted(folder.glob(f"*{SUFFIX}"))
+    for path in paths:
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        head = os.pread(fd, SEGMENT_HEADER, 0)
+        if path == paths[-1] and not head.strip(b"\0"):
+            os.close(fd)
+            path.unlink()
+            continue
+        try:
+            header = decode_header(head, path.name)
+            if segments and header.number != segments[-1].number + 1:
+                raise Damaged(
+                    f"segment {segments[-1].number + 1} is missing: {segments[-1].path.name} "
+                    f"is followed by {path.name}"
+                )
+        except Damaged:
+            os.close(fd)
+            close_segments(segments)
+            raise
+        segments.append(Segment(path, fd, header, os.fstat(fd).st_size))
+    return segments
+
+
+def close_segments(segments: list[Segment]) -> None:
+    """Close the files."""
+    for segment in segments:
+        os.close(segment.fd)
+
+
+def scan(disk: Disk, segments: list[Segment], visit: Callable[[Segment, Frame], None]) -> Tail:
+    """Check every frame, show each to ``visit`` in order, cut an unfinished last one off.
+
+    Raises ``Damaged`` where something that was committed is not there any more: a frame that does
+    not match its checksum, its sequence or the hash chain, with sound ones after it.
+    """
+    chain: bytes | None = None
+    cut = 0
+    for index, segment in enumerate(segments):
+        following = segments[index + 1] if index + 1 < len(segments) else None
+        data = os.pread(segment.fd, segment.size, 0)
+        for frame in _frames(segment, data):
+            if following is not None and frame.first_seq >= following.first_seq:
+                break  # a commit that failed and was written anew in the next segment
+            if chain is not None and previous_hash(data, frame) != chain:
+                raise Damaged(_where(segment, frame.offset, "the hash chain is broken"))
+            chain = frame.hash
+            segment.end = frame.end
+            segment.last_seq = frame.first_seq + frame.count - 1
+            visit(segment, frame)
+        if following is None:
+            cut = _cut_tail(disk, segment, data)
+        elif segment.last_seq + 1 != following.first_seq:
+            raise Damaged(
+                _where(segment, segment.end, f"commit {segment.last_seq + 1} is damaged or missing")
+                + f"; {following.path.name} goes on with {following.first_seq}"
+            )
+    return Tail(chain if chain is not None else FIRST_HASH, cut)
+
+
+def _frames(segment: Segment, data: bytes) -> Iterator[Frame]:
+    offset, seq = SEGMENT_HEADER, segment.first_seq
+    while True:
+        frame = read_frame(data, offset, segment.salt)
+        if frame is None or frame.first_seq != seq:
+            return
+        yield frame
+        offset, seq = frame.end, seq + frame.count
+
+
+def _cut_tail(disk: Disk, segment: Segment, data: bytes) -> int:
+    """Cut an unfinished last commit off; a sound frame after it means damage instead."""
+    rest = data[segment.end :]
+    if not rest.strip(b"\0"):
+        return 0
+    at = rest.find(FRAME_MAGIC, 1)
+    while at >= 0:
+        later = read_frame(data, segment.end + at, segment.salt)
+        if later is not None and later.first_seq > segment.last_seq:
+            what = f"commit {segment.last_seq + 1} does not match its checksum, but {later.first_seq} does"
+            raise Damaged(_where(segment, segment.end, what))
+        at = rest.find(FRAME_MAGIC, at + 1)
+    disk.cut(segment.fd, segment.end, segment.size)
+    return len(rest.rstrip(b"\0"))
+
+
+def _where(segment: Segment, offset: int, what: str) -> str:
+    return f"{segment.path.name} at byte {offset}: {what}"
+
+
+def frames_after(segments: list[Segment], after: int, durable: int) -> Iterator[tuple[Segment, Frame]]:
+    """The frames that hold records after ``after`` and up to ``durable``, in order."""
+    for segment in list(segments):
+        if segment.last_seq <= after or segment.first_seq > durable:
+            continue
+        data = os.pread(segment.fd, segment.end, 0)
+        for frame in _frames(segment, data):
+            if frame.first_seq > durable:
+                return
+            if frame.first_seq + frame.count - 1 > after:
+                yield segment, frame

@@ -1,0 +1,212 @@
+"""The parts of an open data directory together: lock, journal, state, tables, folder; start, failure, stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import copy
+import gc
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from mq9_mcp.domain.apply import apply
+from mq9_mcp.domain.errors import Refused, Unavailable
+from mq9_mcp.domain.state import State
+from mq9_mcp.engine.base import Committed
+from mq9_mcp.engine.embedded.disk import Disk
+from mq9_mcp.engine.embedded.fold import Fold
+from mq9_mcp.engine.embedded.folder import Folder
+from mq9_mcp.engine.embedded.frame import Damaged, Frame
+from mq9_mcp.engine.embedded.journal import Batch, Entry, Journal
+from mq9_mcp.engine.embedded.load import load_state
+from mq9_mcp.engine.embedded.lock import OwnerLock
+from mq9_mcp.engine.embedded.messages import Messages
+from mq9_mcp.engine.embedded.prepare import query_row, query_rows
+from mq9_mcp.engine.embedded.replay import entries
+from mq9_mcp.engine.embedded.segments import Segment, frames_after
+from mq9_mcp.engine.embedded.tables import Tables
+
+JOURNAL_FOLDER = "journal"
+TABLES_FILE = "mq9.duckdb"
+_RECOVER_S = 0.2
+
+
+class Store:
+    """An open data directory. ``state`` is what memory knows; ``broken`` while it must be rebuilt."""
+
+    def __init__(self, folder_path: Path, segment_bytes: int, memory_limit: str, disk: Disk | None) -> None:
+        self.path = folder_path
+        self.broken: Unavailable | None = None
+        self.closed = False
+        self.state = State()
+        self.lock: OwnerLock
+        self.tables: Tables
+        self.folder: Folder
+        self.messages: Messages
+        self.journal = Journal(
+            folder_path / JOURNAL_FOLDER, self._committed, self._failed, segment_bytes, disk
+        )
+        self._memory_limit = memory_limit
+        self._news = asyncio.Event()
+        self._recovery: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Open DuckDB, rebuild the state from its tables, replay the journal after them."""
+        self.lock = OwnerLock(self.path)
+        try:
+            self.tables = Tables(self.path / TABLES_FILE, self._memory_limit)
+            try:
+                pending = self._rebuild(fold := Fold(self.tables))
+            except BaseException:
+                self.tables.close()
+                raise
+        except BaseException:
+            self.lock.release()
+            raise
+        self.folder = Folder(self.tables, fold, self._folded)
+        self.messages = Messages(self.journal, self.folder)
+        self.journal.start()
+        self.folder.start()
+        self.folder.add(pending)
+        # What was just built lives long: keep it out of every later collection.
+        gc.collect()
+        gc.freeze()
+
+    def _rebuild(self, fold: Fold) -> list[Entry]:
+        self.state = load_state(self.tables)
+        pending: list[Entry] = []
+
+        def replay(segment: Segment, frame: Frame) -> None:
+            if frame.first_seq + frame.count <= fold.seq + 1:
+                segment.last_at = fold.at
+                return
+            for entry in entries(segment, frame):
+                if entry.seq <= fold.seq:
+                    continue
+                if entry.seq != self.state.seq + 1:
+                    raise Damaged(
+                        f"the journal begins with record {entry.seq}, the tables end with {self.state.seq}: "
+                        "a segment is missing"
+                    )
+                apply(self.state, entry.events)
+                pending.append(entry)
+            segment.last_at = self.state.at
+
+        self.journal.open(replay)
+        if self.journal.last_seq < fold.seq:
+            raise Damaged(
+                f"the journal ends with record {self.journal.last_seq}, the tables hold {fold.seq}: "
+                "its last segments are missing"
+            )
+        return pending
+
+    def check(self) -> None:
+        """Refuse while the store is closed or being rebuilt."""
+        if self.broken is not None:
+            raise self.broken
+        self.check_open()
+
+    def check_open(self) -> None:
+        """Refuse after the store was closed."""
+        if self.closed:
+            raise Unavailable("SHUTTING_DOWN", "the broker is stopping", "connect again in a moment")
+
+    async def durable(self) -> None:
+        """Return when everything decided so far is on disk."""
+        pending = self.journal.wait(self.journal.last_seq)
+        if pending is not None:
+            await pending
+
+    async def read_row(self, name: str, arguments: Any) -> Any:
+        """The first row of a named statement over all that is on disk, or None."""
+        await self.durable()
+        return await self.folder.read(self.journal.durable_seq, query_row(name, arguments))
+
+    async def read_rows(self, name: str, arguments: Any) -> list[Any]:
+        """All rows of a named statement over all that is on disk."""
+        await self.durable()
+        rows: list[Any] = await self.folder.read(self.journal.durable_seq, query_rows(name, arguments))
+        return rows
+
+    def _committed(self, batch: Batch) -> None:
+        self.folder.add(batch.entries)
+        self._news.set()
+
+    def _folded(self, seq: int) -> None:
+        if not self.closed and self.broken is None:
+            self.drop_segments()
+
+    def drop_segments(self) -> None:
+        """Delete segments that nobody needs; the engine knows its limits."""
+
+    # -- a failed write
+
+    def _failed(self, error: OSError) -> None:
+        """The state holds changes that are not on disk: refuse until it is rebuilt from what is."""
+        self.broken = Unavailable(
+            "STORAGE_UNAVAILABLE",
+            f"the journal could not be written ({error.strerror}); nothing was stored",
+            "try again; the broker recovers by itself",
+        )
+        self._recovery = asyncio.get_running_loop().create_task(self._recover())
+
+    async def _recover(self) -> None:
+        while not self.closed:
+            try:
+                self.state = await self.folder.read(self.journal.durable_seq, self._load)
+            except (Unavailable, duckdb.Error):
+                await asyncio.sleep(_RECOVER_S)
+                continue
+            self.broken = None
+            self.recovered()
+            return
+
+    def _load(self, con: duckdb.DuckDBPyConnection) -> State:
+        view = copy.copy(self.tables)
+        view.con = con
+        return load_state(view)
+
+    def recovered(self) -> None:
+        """The state was rebuilt after a failed write; whoever waits looks again."""
+
+    # -- the journal as a stream
+
+    async def records_after(self, after: int) -> AsyncIterator[Committed]:
+        """Every durable record after ``after``, then each new one."""
+        first = self.journal.segments[0].first_seq
+        if after + 1 < first:
+            raise Refused(
+                "INVALID_ARGUMENT",
+                f"after: {after}; the journal begins with record {first}",
+                f"begin with after={first - 1}",
+            )
+        while not self.closed:
+            self._news.clear()
+            for segment, frame in frames_after(self.journal.segments, after, self.journal.durable_seq):
+                for entry in entries(segment, frame):
+                    if entry.seq > after:
+                        after = entry.seq
+                        yield Committed(entry.seq, entry.events)
+            if after >= self.journal.durable_seq:
+                await self._news.wait()
+
+    # -- stop
+
+    async def close(self) -> None:
+        """Store and fold what is pending, close everything, let the directory go."""
+        if self.closed:
+            return
+        self.closed = True
+        self._news.set()
+        if self._recovery is not None:
+            self._recovery.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._recovery
+        await self.journal.close()
+        await self.folder.close()
+        self.tables.close()
+        self.lock.release()
+        gc.unfreeze()

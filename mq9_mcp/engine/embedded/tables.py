@@ -1,0 +1,110 @@
+"""DuckDB, the broker's memory on disk: one connection, its schema, its statements by name.
+
+Only the folder thread uses the connection itself; readers get a cursor of their own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from mq9_mcp.engine.embedded.frame import Damaged
+
+MEMORY_LIMIT = "512MB"
+_PACKAGE = "mq9_mcp.engine.embedded"
+_NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+
+
+def load_statements() -> dict[str, str]:
+    """All statements of ``sql/*.sql`` by name."""
+    statements: dict[str, str] = {}
+    for file in sorted(resources.files(_PACKAGE).joinpath("sql").iterdir(), key=lambda one: one.name):
+        pieces = _NAME.split(file.read_text(encoding="utf-8"))[1:]
+        for name, text in zip(pieces[::2], pieces[1::2], strict=True):
+            assert name not in statements, f"statement {name} stands twice"
+            statements[name] = text.strip()
+    return statements
+
+
+def migrations() -> list[tuple[int, str]]:
+    """``(version, SQL)`` of every step of the schema, in order."""
+    folder = resources.files(_PACKAGE).joinpath("migrations")
+    files = sorted((one for one in folder.iterdir() if one.name.endswith(".sql")), key=lambda one: one.name)
+    return [(int(one.name[:4]), one.read_text(encoding="utf-8")) for one in files]
+
+
+SQL = load_statements()
+SCHEMA_VERSION = migrations()[-1][0]
+
+
+class Tables:
+    """The open database of one data directory."""
+
+    def __init__(self, path: Path, memory_limit: str = MEMORY_LIMIT) -> None:
+        self.path = path
+        try:
+            self.con = duckdb.connect(
+                str(path),
+                config={
+                    "memory_limit": memory_limit,
+                    "threads": "2",
+                    "autoinstall_known_extensions": "false",
+                    "autoload_known_extensions": "false",
+                },
+            )
+        except duckdb.Error as error:
+            raise Damaged(f"{path.name}: DuckDB cannot open it: {str(error).splitlines()[0]}") from error
+        try:
+            self._migrate()
+        except BaseException:
+            self.con.close()
+            raise
+
+    def _migrate(self) -> None:
+        known = self.con.execute("select count(*) from duckdb_tables() where table_name = 'meta'").fetchone()
+        version = self.meta("schema_version") if known and known[0] else 0
+        if version > SCHEMA_VERSION:
+            raise Damaged(
+                f"{self.path.name}: has schema version {version}, this version of mq9-mcp knows {SCHEMA_VERSION}"
+            )
+        for number, text in migrations():
+            if number > version:
+                self.con.begin()
+                self.con.execute(text)
+                self.set_meta("schema_version", number)
+                self.con.commit()
+
+    def meta(self, name: str) -> int:
+        """A number that the tables keep about themselves; 0 if it was never set."""
+        found = self.con.execute("select value from meta where name = ?", [name]).fetchone()
+        return int(found[0]) if found else 0
+
+    def set_meta(self, name: str, value: int) -> None:
+        """Keep a number; part of the transaction that is open."""
+        self.con.execute("insert or replace into meta values (?, ?)", [name, value])
+
+    def rows(self, name: str, arguments: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """The rows of the named statement."""
+        return self.con.execute(SQL[name], list(arguments)).fetchall()
+
+    def run(self, name: str, arguments: Sequence[Any] = ()) -> None:
+        """Run the named statement."""
+        self.con.execute(SQL[name], list(arguments))
+
+    def append(self, table: str, rows: list[Any], chunk: int = 500) -> None:
+        """Add rows to a table in pieces, so that the interpreter is never held for long."""
+        if not rows:
+            return
+        appender = self.con.appender(table)
+        for start in range(0, len(rows), chunk):
+            appender.append_rows(rows[start : start + chunk])
+        appender.flush()
+
+    def close(self) -> None:
+        """Close the database; what was committed is on disk."""
+        self.con.close()
