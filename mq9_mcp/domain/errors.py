@@ -46,7 +46,7 @@ CODES: dict[str, Code] = {
 class Mq9Error(Exception):
     """What a caller sees: ``{code, message, hint, details}`` (contract, section 8)."""
 
-    def __init__(self, code: str, message: str, hint: str = "", **details: Any) -> None:
+    def __init__(self, code: str, message: str, hint: str = "", /, **details: Any) -> None:
         assert code in CODES, code
         super().__init__(message)
         self.code = code
