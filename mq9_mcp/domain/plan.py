@@ -51,7 +51,7 @@ class HistorySize(Struct, frozen=True):
     settled: tuple[int, int]
 
 
-class Paged(Struct):
+class Paged(Struct, frozen=True):
     """What memory does not hold and this command needs, brought in before it is decided."""
 
     messages: dict[int, PagedMessage] = field(default_factory=dict)
@@ -61,13 +61,16 @@ class Paged(Struct):
     settled: dict[int, int] = field(default_factory=dict)  # settled message: its bytes
 
 
+NOTHING_PAGED = Paged()
+
+
 class Ask(Struct):
     """What comes from outside: the time, fresh secrets and chance, and what was paged in."""
 
     now: int
     secret: str
     chance: float = 0.5
-    paged: Paged = field(default_factory=Paged)
+    paged: Paged = NOTHING_PAGED  # shared: whoever pages something in brings a fresh one
     stored: Callable[[list[int]], None] | None = None  # told the ids of a send before anything can move them
 
 

@@ -204,8 +204,12 @@ class EmbeddedEngine(Store):
         """Journal the plan's events and apply them. Raises before anything changes if there is no room."""
         entry = self.journal.append(plan.events, encode_events(plan.events), plan.bodies)
         for event in plan.events:
-            if isinstance(event, Sent):
+            if type(event) is Sent:
                 rebase(event, entry.position)
+                at = entry.position
+                for body in plan.bodies:
+                    self.journal.remember(at, body)
+                    at += len(body)
         apply(self.state, plan.events)
         tell(self.listener, self.watched, self.state, plan.events)
 

@@ -36,6 +36,7 @@ from mq9_mcp.engine.embedded.segments import (
 
 SEGMENT_BYTES = 16 * 1024 * 1024
 BATCH_BYTES = 8 * 1024 * 1024  # a commit larger than this is split: its callers wait for the disk
+RECENT_BYTES = 16 * 1024 * 1024
 _RETRY_S = 0.1
 
 
@@ -94,6 +95,8 @@ class Journal:
         self._on_commit = on_commit
         self._on_failure = on_failure
         self._hash = b""
+        self._recent: dict[int, bytes] = {}  # by position, oldest first
+        self._recent_bytes = 0
         self._forming: Batch | None = None
         self._ready: deque[Batch] = deque()
         self._writing: Batch | None = None
@@ -189,8 +192,19 @@ class Journal:
                 return future
         raise AssertionError(f"record {seq} is in no commit")
 
+    def remember(self, position: int, body: bytes) -> None:
+        """Keep a body that was just appended at hand: it is often read at once."""
+        self._recent[position] = body
+        self._recent_bytes += len(body)
+        while self._recent_bytes > RECENT_BYTES:
+            oldest = next(iter(self._recent))
+            self._recent_bytes -= len(self._recent.pop(oldest))
+
     def read(self, position: int, size: int) -> bytes | None:
         """``size`` bytes of a body at ``position``; None if its segment is gone."""
+        recent = self._recent.get(position)
+        if recent is not None:
+            return recent
         segment = self.by_number.get(position >> OFFSET_BITS)
         if segment is None:
             return None
@@ -254,6 +268,8 @@ class Journal:
         """Nothing after the last durable record happened: forget it and tell everybody who waits."""
         failed = [batch, *self._ready, *([self._forming] if self._forming else [])]
         self._ready.clear()
+        self._recent.clear()
+        self._recent_bytes = 0
         self._forming = None
         self.last_seq = self.durable_seq
         while self.segments[-1] is not batch.segment:

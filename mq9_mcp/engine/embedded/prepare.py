@@ -23,7 +23,16 @@ from mq9_mcp.domain.events import DedupKey, Extra, Letter, Mail
 from mq9_mcp.domain.group import read_start
 from mq9_mcp.domain.limits import limit
 from mq9_mcp.domain.names import own_session, read_lease_token, read_own_session
-from mq9_mcp.domain.plan import Ask, HistoryPage, HistorySize, PagedDelivery, PagedMessage, Plan
+from mq9_mcp.domain.plan import (
+    NOTHING_PAGED,
+    Ask,
+    HistoryPage,
+    HistorySize,
+    Paged,
+    PagedDelivery,
+    PagedMessage,
+    Plan,
+)
 from mq9_mcp.domain.state import Caller, Group, Mailbox, State
 from mq9_mcp.engine.embedded.journal import Journal
 from mq9_mcp.engine.embedded.tables import SQL
@@ -55,6 +64,13 @@ class _BodyHead(msgspec.Struct):
 
 
 _decode_head = msgspec.json.Decoder(_BodyHead).decode
+
+
+def _paged(ask: Ask) -> Paged:
+    """The place for what is paged in: the command's own."""
+    if ask.paged is NOTHING_PAGED:
+        ask.paged = Paged()
+    return ask.paged
 
 
 def for_send(engine: Source, caller: Caller, command: MailboxSend, ask: Ask) -> Work | None:
@@ -89,14 +105,15 @@ def _spilled(engine: Source, message: MessageArguments, key: str) -> list[tuple[
 
 
 async def _page_send(engine: Source, ids: set[int], keys: set[tuple[int, str]], ask: Ask) -> None:
+    paged = _paged(ask)
     for id in ids:
         found = await _message(engine, id)
         if found is not None:
-            ask.paged.messages[id] = found
+            paged.messages[id] = found
     for mailbox, key in keys:
         row = await engine.read_row("page_key", [mailbox, key])
         if row is not None:
-            ask.paged.keys[mailbox, key] = DedupKey(key, *row)
+            paged.keys[mailbox, key] = DedupKey(key, *row)
 
 
 async def _message(engine: Source, id: int) -> PagedMessage | None:
@@ -140,7 +157,7 @@ async def _page_ack(engine: Source, missing: list[tuple[int, int]], sending: Wor
         if 0 < group < 2**53 and 0 < message < 2**53:
             row = await engine.read_row("page_delivery", [group, message])
             if row is not None:
-                ask.paged.deliveries[group, message] = PagedDelivery(*row)
+                _paged(ask).deliveries[group, message] = PagedDelivery(*row)
 
 
 def for_delete(engine: Source, caller: Caller, command: MailboxDelete, ask: Ask) -> Work | None:
@@ -154,7 +171,7 @@ def for_delete(engine: Source, caller: Caller, command: MailboxDelete, ask: Ask)
 
 async def _page_settled(engine: Source, mailbox: Mailbox, ids: list[int], ask: Ask) -> None:
     rows = await engine.read_rows("page_settled", [mailbox.number, min(ids), max(ids), ids])
-    ask.paged.settled.update(rows)
+    _paged(ask).settled.update(rows)
 
 
 def for_reset(engine: Source, caller: Caller, command: GroupReset, ask: Ask) -> Work | None:
@@ -197,7 +214,7 @@ async def _page_sizes(
                 "id": -1,
             },
         )
-        ask.paged.histories[mailbox.number] = HistorySize(int(row[0]), int(row[1]), settled)
+        _paged(ask).histories[mailbox.number] = HistorySize(int(row[0]), int(row[1]), settled)
 
 
 async def history_page(engine: Source, group: Group) -> HistoryPage | None:

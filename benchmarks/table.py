@@ -1,0 +1,79 @@
+"""The table that every benchmark prints, and the machine it was measured on."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple
+
+WIDTHS = (66, 52, 12)
+
+
+class Row(NamedTuple):
+    """One measured line: what, the figure, what it was to reach, and whether it did."""
+
+    work: str
+    figure: str
+    goal: str = ""
+    reached: bool | None = None
+
+
+def memory_bytes() -> int:
+    """Resident memory of this process in bytes (Linux; elsewhere its peak)."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        found = re.search(r"VmRSS:\s+(\d+) kB", status.read_text())
+        assert found is not None
+        return int(found[1]) * 1024
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def machine() -> str:
+    """Processor, cores, system and versions, in one line."""
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        found = re.search(r"model name\s+: (.+)", info.read_text())
+        cpu = found[1] if found else cpu
+    versions = ", ".join(f"{name} {version(name)}" for name in ("duckdb", "msgspec", "uvloop"))
+    system = f"{platform.system()} {platform.release().split('-')[0]}"
+    return f"{cpu}, {os.cpu_count()} cores; {system}; Python {platform.python_version()}, {versions}"
+
+
+def print_table(rows: list[Row], header: bool) -> None:
+    """Print rows in columns; with ``header``, the machine and the column names first."""
+    if header:
+        print(machine())
+        print(_line("work", "figure", "to reach", ""))
+    for row in rows:
+        print(_line(row.work, row.figure, row.goal, _mark(row)), flush=True)
+
+
+def _mark(row: Row) -> str:
+    return {True: "reached", False: "MISSED", None: ""}[row.reached]
+
+
+def _line(*cells: str) -> str:
+    padded = [cell.ljust(width) for cell, width in zip(cells, WIDTHS, strict=False)]
+    return "  ".join([*padded, *cells[len(WIDTHS) :]]).rstrip()
+
+
+def write_markdown(path: Path, rows: list[Row], command: str) -> None:
+    """Write the table as a page, with the machine, the day and the command that measured it."""
+    lines = [
+        "# Benchmarks of the engine",
+        "",
+        f"Measured on {datetime.now(UTC):%Y-%m-%d} with `{command}` on {machine()}.",
+        "",
+        "| work | figure | to reach | |",
+        "|---|---|---|---|",
+        *(f"| {row.work} | {row.figure} | {row.goal} | {_mark(row)} |" for row in rows),
+        "",
+    ]
+    path.write_text("\n".join(lines), encoding="utf-8")
