@@ -25,7 +25,8 @@ def apply(state: State, events: list[e.Event]) -> None:
     """Fold the events of one record into the state."""
     state.seq += 1
     for event in events:
-        state.at = max(state.at, event.at)
+        if event.at > state.at:
+            state.at = event.at
         _APPLY[type(event)](state, event)
 
 
@@ -36,7 +37,7 @@ def _opened(state: State, event: e.Opened) -> None:
         for id, delivery in group.open.items():
             if delivery.state is DeliveryState.LEASED and delivery.until < event.lease_floor:
                 delivery.until = event.lease_floor
-                group.watch(event.lease_floor, id)
+                group.watch(event.lease_floor, [id])
         notice_due(state, group.mailbox)
 
 

@@ -9,7 +9,7 @@ from mq9_mcp.domain import events as e
 from mq9_mcp.domain.apply_mail import end_messages, let_go
 from mq9_mcp.domain.delivery import Delivery, DeliveryState, Outcome
 from mq9_mcp.domain.limits import limit
-from mq9_mcp.domain.state import Group, State
+from mq9_mcp.domain.state import Group, State, due_now
 
 PAST_MAX = limit("past_leases_max")
 
@@ -19,26 +19,17 @@ def _leased(state: State, event: e.Leased) -> None:
     group.fetched_at = event.at
     if group.timers and group.timers[0][0] <= event.at:
         backoff_over(group, event.at)
-    take, open_ = group.line.take, group.open
+    take, open_, mails = group.line.take, group.open, state.mails
     for id in event.ids:
-        take(state.mails[id])
+        take(mails[id])
         delivery = open_.get(id)
         if delivery is None:
             delivery = open_[id] = Delivery()
-            delivery.first_at = event.at
-        elif not delivery.first_at:
-            delivery.first_at = event.at
-        delivery.state = DeliveryState.LEASED
-        delivery.secret = event.secret
-        delivery.fence = state.seq
-        delivery.until = event.until
-        delivery.worker = event.worker
-        delivery.principal = event.principal
-        delivery.lapsed = False
-        delivery.last_at = event.at
-        group.watch(event.until, id)
+        delivery.lease(event, state.seq)
     group.leased += len(event.ids)
-    state.watch(group.mailbox, event.until)
+    group.watch(event.until, event.ids)
+    if event.until < group.mailbox.alarm:
+        state.watch(group.mailbox, event.until)
 
 
 def _acked(state: State, event: e.Acked) -> None:
@@ -75,7 +66,7 @@ def _nacked(state: State, event: e.Nacked) -> None:
     delivery.until = event.until
     if waiting:
         group.line.take(mail)
-    group.watch(event.until, event.id)
+    group.watch(event.until, [event.id])
     state.watch(group.mailbox, event.until)
 
 
@@ -97,7 +88,7 @@ def _extended(state: State, event: e.Extended) -> None:
             delivery.state = DeliveryState.LEASED
             delivery.lapsed = False
         delivery.until = event.until
-        group.watch(event.until, id)
+    group.watch(event.until, event.ids)
     state.watch(group.mailbox, event.until)
 
 
@@ -122,16 +113,18 @@ def _closed(state: State, event: e.Closed) -> None:
 
 def backoff_over(group: Group, now: int) -> int:
     """Put messages whose backoff is over back in line; no event, the nack told when. Returns how many."""
-    ready = 0
-    while group.next_timer() <= now:
-        message = group.timers[0][1]
-        delivery = group.open[message]
-        if delivery.state is not DeliveryState.BACKOFF:
-            break
-        delivery.state = DeliveryState.WAITING
+    over = [
+        message
+        for messages in due_now(group.timers, now)
+        for message in messages
+        if message in group.open
+        and group.open[message].state is DeliveryState.BACKOFF
+        and group.open[message].until <= now
+    ]
+    for message in dict.fromkeys(over):
+        group.open[message].state = DeliveryState.WAITING
         group.line.put_back(group.mailbox.state.mails[message])
-        ready += 1
-    return ready
+    return len(over)
 
 
 DELIVERY: dict[type[e.Event], Callable[[State, Any], None]] = {

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from mq9_mcp.domain.errors import Refused
+from mq9_mcp.domain.events import Leased
 
 
 class DeliveryState(StrEnum):
@@ -130,3 +131,15 @@ class Delivery:
         self.last_at = 0
         self.reason: str | None = None
         self.past: dict[str, Outcome] | None = None  # by the secrets of ended leases
+
+    def lease(self, event: Leased, fence: int) -> None:
+        """The message goes out under a new lease."""
+        self.state = DeliveryState.LEASED
+        self.secret = event.secret
+        self.fence = fence
+        self.until = event.until
+        self.worker = event.worker
+        self.principal = event.principal
+        self.lapsed = False
+        self.first_at = self.first_at or event.at
+        self.last_at = event.at

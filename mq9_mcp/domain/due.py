@@ -11,18 +11,7 @@ from mq9_mcp.domain.group import decide_idle
 from mq9_mcp.domain.message import replaced_by
 from mq9_mcp.domain.plan import Plan
 from mq9_mcp.domain.settle import close
-from mq9_mcp.domain.state import Group, Mailbox
-
-
-def due_entries(heap: list[tuple[int, int]], now: int) -> list[int]:
-    """The messages in ``heap`` whose time has come, each once, by id; looks at no others."""
-    found, stack = set(), [0]
-    while stack:
-        index = stack.pop()
-        if index < len(heap) and heap[index][0] <= now:
-            found.add(heap[index][1])
-            stack += (2 * index + 1, 2 * index + 2)
-    return sorted(found)
+from mq9_mcp.domain.state import Group, Mailbox, due_now
 
 
 def decide_due(plan: Plan, mailbox: Mailbox) -> None:
@@ -40,7 +29,8 @@ def decide_due(plan: Plan, mailbox: Mailbox) -> None:
 
 def _lapse(plan: Plan, group: Group) -> None:
     lapsed = Lapsed(at=plan.now, group=group.number, ids=[])
-    for message in due_entries(group.timers, plan.now):
+    due = {message for messages in due_now(group.timers, plan.now) for message in messages}
+    for message in sorted(due):
         delivery = group.open.get(message)
         if delivery is None or delivery.state is not DeliveryState.LEASED or delivery.until > plan.now:
             continue
@@ -59,7 +49,7 @@ def _lapse(plan: Plan, group: Group) -> None:
 
 def _expire(plan: Plan, mailbox: Mailbox, lapsing: set[tuple[int, int]]) -> None:
     event = Expired(at=plan.now, mailbox=mailbox.number, ids=[], held=[])
-    for id in due_entries(mailbox.expiries, plan.now):
+    for id in sorted(due_now(mailbox.expiries, plan.now)):
         if id not in plan.state.mails or id in mailbox.ending or _died(plan, id):
             continue
         if mailbox.settings.dead_letter_expired and not _letters(plan, mailbox, id, lapsing):
@@ -108,7 +98,7 @@ def _letters(plan: Plan, mailbox: Mailbox, id: int, lapsing: set[tuple[int, int]
 
 def _become_due(plan: Plan, mailbox: Mailbox) -> None:
     mails = plan.state.mails
-    ready = sorted((mails[id].visible_at, id) for id in due_entries(mailbox.delayed, plan.now) if id in mails)
+    ready = sorted((mails[id].visible_at, id) for id in due_now(mailbox.delayed, plan.now) if id in mails)
     if not ready:
         return
     event = Due(at=plan.now, mailbox=mailbox.number, ids=[], withdrawn=[], superseded=[])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from heapq import heapify, heappop, heapreplace
+from itertools import islice, repeat, takewhile
 from typing import Any
 
 from mq9_mcp.domain.clock import seconds, wire_time
@@ -37,11 +38,7 @@ def decide_fetch(plan: Plan, command: MailboxFetch) -> dict[str, Any]:
     until = plan.now + seconds(command.lease_s)
     if chosen:
         _lease(plan, chosen, until)
-    leased_until = wire_time(until)
-    messages = [
-        (mail, group.mailbox.address, _delivery(plan, group, mail, leased_until)) for group, mail in chosen
-    ]
-    return {"messages": messages, "remaining": remaining, "cancel_requested": []}
+    return {"messages": _deliveries(plan, chosen, until), "remaining": remaining, "cancel_requested": []}
 
 
 def _lease(plan: Plan, chosen: list[Chosen], until: int) -> None:
@@ -62,56 +59,70 @@ def _lease(plan: Plan, chosen: list[Chosen], until: int) -> None:
     plan.events.extend(leases.values())
 
 
-def _delivery(plan: Plan, group: Group, mail: Mail, leased_until: str) -> dict[str, Any]:
-    before = group.open.get(mail.id)
-    return {
-        "attempt": before.attempts + 1 if before else 1,
-        "fence": plan.seq,
-        "lease": lease_token(group.number, mail.id, plan.ask.secret),
-        "leased_until": leased_until,
-    }
+def _deliveries(plan: Plan, chosen: list[Chosen], until: int) -> list[tuple[Mail, str, dict[str, Any]]]:
+    leased_until, fence, secret = wire_time(until), plan.seq, plan.ask.secret
+    messages = []
+    for group, mail in chosen:
+        before = group.open.get(mail.id)
+        delivery: dict[str, Any] = {
+            "attempt": before.attempts + 1 if before is not None else 1,
+            "fence": fence,
+            "lease": lease_token(group.number, mail.id, secret),
+            "leased_until": leased_until,
+        }
+        messages.append((mail, group.mailbox.address, delivery))
+    return messages
 
 
 def _choose(now: int, groups: list[Group], wish: Filter, most: int) -> tuple[list[Chosen], int]:
     """The best ``most`` messages of all groups within the reply's bytes, and how many remain."""
+    if len(groups) == 1:
+        group = groups[0]
+        mails: Iterator[Chosen] = zip(repeat(group), available(group, wish, now))
+    else:
+        mails = _merge([(group, available(group, wish, now)) for group in groups])
     chosen: list[Chosen] = []
     room = FETCH_BYTES_MAX
     left = 0
-    mails = _merge([(group, available(group, wish, now)) for group in groups])
-    for group, mail in mails:
-        room -= mail.size + ENVELOPE_BYTES
-        if len(chosen) == most or (room < 0 and chosen):
+    for one in islice(mails, most):
+        room -= one[1].size + ENVELOPE_BYTES
+        if room < 0 and chosen:
             left = 1
             break
-        chosen.append((group, mail))
+        chosen.append(one)
     if wish.everything:
-        history = sum(group.history.count for group in groups if group.history)
-        total = sum(group.line.remaining(wish, REMAINING_MAX + most) for group in groups) + history
-        return chosen, max(left, min(REMAINING_MAX, total - len(chosen)))
-    while left and left < REMAINING_MAX and next(mails, None):
+        return chosen, max(left, _remaining(groups, wish, len(chosen)))
+    while left < REMAINING_MAX and next(mails, None):
         left += 1
     return chosen, left
 
 
+def _remaining(groups: list[Group], wish: Filter, taken: int) -> int:
+    total = -taken
+    for group in groups:
+        total += group.line.remaining(wish, REMAINING_MAX + taken)
+        if group.history is not None:
+            total += group.history.count
+    return max(0, min(REMAINING_MAX, total))
+
+
 def available(group: Group, wish: Filter, now: int) -> Iterator[Mail]:
     """What ``group`` may be given, in order; nothing beyond what its history has brought in."""
+    mails = group.line.candidates(wish)
     history = group.history
-    for mail in group.line.candidates(wish):
-        if history is not None and group.history_key(mail) > history.after:
-            if group.mailbox.settings.ordered_by:
-                continue
-            return
-        if mail.expires_at is None or mail.expires_at > now:
-            yield mail
+    if history is not None:
+        after, key = history.after, group.history_key
+        if group.mailbox.settings.ordered_by:
+            mails = filter(lambda mail: key(mail) <= after, mails)
+        else:
+            mails = takewhile(lambda mail: key(mail) <= after, mails)
+    if group.mailbox.expiries:
+        mails = filter(lambda mail: mail.expires_at is None or mail.expires_at > now, mails)
+    return mails
 
 
 def _merge(lines: list[tuple[Group, Iterator[Mail]]]) -> Iterator[Chosen]:
     """The best first of several lines; each line keeps its own order."""
-    if len(lines) == 1:
-        group, mails = lines[0]
-        for mail in mails:
-            yield group, mail
-        return
     heads: list[tuple[int, int, int, int, Mail]] = []
     for index, (_, mails) in enumerate(lines):
         head = next(mails, None)

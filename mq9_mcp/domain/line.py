@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator
 from heapq import merge
+from itertools import chain
 
 from mq9_mcp.domain.events import Mail
 from mq9_mcp.domain.filters import Filter
@@ -48,7 +49,7 @@ class Line:
     def take(self, mail: Mail) -> None:
         """A waiting message leaves the line: leased, or settled without a lease."""
         tier = mail.tier
-        if not self.waits_in_log(mail):
+        if mail.place < self.cursors[tier] or mail.id in self.ahead:
             returned = self.returned[tier]
             index = bisect_left(returned, line_key(mail))
             assert returned[index] == line_key(mail)
@@ -96,12 +97,10 @@ class Line:
 
     def candidates(self, wish: Filter) -> Iterator[Mail]:
         """What may be delivered, best first."""
-        for tier in range(wish.lowest_tier + 1):
-            mails = self._tier(tier, wish)
-            if wish.everything:
-                yield from mails
-            else:
-                yield from (mail for mail in mails if wish.accepts(mail))
+        tiers = range(wish.lowest_tier + 1)
+        busy = [tier for tier in tiers if self.free[tier] or self.returned[tier]]
+        mails = chain.from_iterable(self._tier(tier, wish) for tier in busy)
+        return mails if wish.everything else filter(wish.accepts, mails)
 
     def _tier(self, tier: int, wish: Filter) -> Iterator[Mail]:
         fresh = self._from_log(tier, wish)
@@ -161,8 +160,10 @@ class Line:
     def remaining(self, wish: Filter, most: int) -> int:
         """How many messages wait and fit, counted to ``most``."""
         if wish.everything:
-            tiers = range(wish.lowest_tier + 1)
-            return min(most, sum(self.free[tier] + len(self.returned[tier]) for tier in tiers))
+            waiting = 0
+            for tier in range(wish.lowest_tier + 1):
+                waiting += self.free[tier] + len(self.returned[tier])
+            return min(most, waiting)
         count = 0
         for _ in self.candidates(wish):
             count += 1

@@ -37,11 +37,10 @@ class Log:
 
     def since(self, place: int) -> Iterator[Mail]:
         """The messages from ``place`` on."""
-        mails = self.mails
-        for index in range(max(0, place - self.base), len(mails)):
-            mail = mails[index]
-            if mail is not None:
-                yield mail
+        mails = iter(self.mails)
+        if place > self.base:
+            mails.__setstate__(place - self.base)  # an iterator that begins there, whatever the length
+        return filter(None, mails)
 
     def take_out(self, place: int) -> None:
         """Leave a hole at ``place`` and cut the front off where it is holes by now."""

@@ -11,13 +11,23 @@ from mq9_mcp.domain.delivery import DeliveryState
 from mq9_mcp.domain.errors import Refused
 from mq9_mcp.domain.events import DedupKey, Extra, Mail, Sent
 from mq9_mcp.domain.limits import limit
-from mq9_mcp.domain.names import check_address, own_session, read_own_session
+from mq9_mcp.domain.names import BROKER_PREFIX, check_address, own_session, read_own_session
 from mq9_mcp.domain.parts import Body, check_metadata, check_parts, digest, encode_body
 from mq9_mcp.domain.plan import PagedMessage, Plan
 from mq9_mcp.domain.state import Mailbox, no_mailbox
 
 BATCH_MAX = limit("batch_messages_max")
 REQUEST_BYTES_MAX = limit("request_bytes_max")
+CARRIED = (
+    "dedup_key",
+    "state_key",
+    "in_reply_to",
+    "reply_to",
+    "metadata",
+    "traceparent",
+    "tracestate",
+)
+TIER_OF = {priority: tier for tier, priority in enumerate(TIERS)}
 LATER = {"task": "tasks", "intent": "routing by intent", "park": "routing by intent"}
 
 
@@ -84,21 +94,23 @@ def send(plan: Plan, messages: list[MessageArguments]) -> list[dict[str, Any]]:
 
 
 def _send_one(plan: Plan, box: _Letterbox, message: MessageArguments) -> None:
-    for name, thing in LATER.items():
-        if getattr(message, name) is not None:
-            raise Refused(
-                "INVALID_ARGUMENT", f"{name}: {thing} is not part of this version", f"leave out {name}"
-            )
+    if message.task is not None or message.intent is not None or message.park is not None:
+        raise _later(message)
     parts = check_parts(message.text, message.parts)
     if message.metadata is not None:
         check_metadata(message.metadata)
-    original = _original(plan, message)
-    session = message.session or (original.session if original else None)
-    _check_session(plan, session)
+    original, session = None, message.session
+    if message.in_reply_to is not None:
+        original = _original(plan, message, message.in_reply_to)
+        session = session or (original.session if original else None)
+    if session is not None:
+        _check_session(plan, session)
     targets = _targets(plan, message, original)
     visible_at, expires_at = _times(plan, message)
     body = encode_body(_body(plan, message, parts, session, visible_at, expires_at))
-    offset = -1
+    tags = tuple(message.tags) or None
+    extra = None if message.state_key is None else Extra(state_key=message.state_key)
+    tier, size, sender, offset = TIER_OF[message.priority], len(body), plan.caller.name, -1
     for mailbox in targets:
         known = _known_key(plan, box, mailbox, message, parts)
         if known is not None:
@@ -106,25 +118,21 @@ def _send_one(plan: Plan, box: _Letterbox, message: MessageArguments) -> None:
             continue
         if message.state_key is not None and visible_at <= plan.now:
             _replace(plan, box, mailbox, message.state_key)
-        refusal = plan.full(mailbox, len(body))
+        refusal = plan.full(mailbox, size)
         if refusal is not None:
             raise refusal
         if offset < 0:
             offset = plan.add_body(body)
-        mail = Mail(
-            plan.new_message(),
-            mailbox.number,
-            TIERS.index(message.priority),
-            visible_at,
-            len(body),
-            plan.caller.name,
-            offset,
-            expires_at,
-            session,
-            tuple(message.tags) or None,
-            Extra(state_key=message.state_key) if message.state_key is not None else None,
-        )
+        id, number = plan.new_message(), mailbox.number
+        mail = Mail(id, number, tier, visible_at, size, sender, offset, expires_at, session, tags, extra)
         _add(plan, box, mailbox, message, mail, parts)
+
+
+def _later(message: MessageArguments) -> Refused:
+    name = next(name for name in LATER if getattr(message, name) is not None)
+    return Refused(
+        "INVALID_ARGUMENT", f"{name}: {LATER[name]} is not part of this version", f"leave out {name}"
+    )
 
 
 def _add(
@@ -158,27 +166,25 @@ def _receipt(mailbox: Mailbox, id: int, at: int, session: str | None, duplicate:
     }
 
 
-def _original(plan: Plan, message: MessageArguments) -> PagedMessage | None:
+def _original(plan: Plan, message: MessageArguments, id: int) -> PagedMessage | None:
     """The message that is answered, if the caller may know of it."""
-    if message.in_reply_to is None:
-        return None
-    found = plan.ask.paged.messages.get(message.in_reply_to)
+    found = plan.ask.paged.messages.get(id)
     if found is not None:
         mailbox = plan.state.mailboxes.get(found.mailbox)
         if (mailbox is not None and owns(plan.caller, mailbox)) or found.sender == plan.caller.name:
             return found
-    if message.to is not None and 0 < message.in_reply_to < plan.state.next_message:
+    if message.to is not None and id < plan.state.next_message:
         return None  # gone by retention; the address is known all the same
     raise Refused(
         "MESSAGE_NOT_FOUND",
-        f"in_reply_to: there is no message {message.in_reply_to} that the caller holds or sent",
+        f"in_reply_to: there is no message {id} that the caller holds or sent",
         "give to, or the id of a message that was fetched",
     )
 
 
-def _check_session(plan: Plan, session: str | None) -> None:
+def _check_session(plan: Plan, session: str) -> None:
     """A caller may name any session but those that the broker names itself, unless they exist."""
-    if session is None or not session.startswith("mq9."):
+    if not session.startswith(BROKER_PREFIX):
         return
     message = read_own_session(session)
     if message is None or message not in plan.ask.paged.messages:
@@ -196,7 +202,9 @@ def _targets(plan: Plan, message: MessageArguments, original: PagedMessage | Non
                 "INVALID_ARGUMENT", "to: missing; accepted: an address, a list of them, or in_reply_to"
             )
         return [_reply_target(plan, message, original)]
-    addresses = [message.to] if isinstance(message.to, str) else message.to
+    if isinstance(message.to, str):
+        return [_target(plan, message.to, original)]
+    addresses = message.to
     if len(set(addresses)) < len(addresses):
         raise Refused("INVALID_ARGUMENT", "to: an address stands twice; accepted: each address once")
     if len(addresses) > BATCH_MAX:
@@ -205,14 +213,18 @@ def _targets(plan: Plan, message: MessageArguments, original: PagedMessage | Non
             f"to: {len(addresses)} addresses; batch_messages_max is {BATCH_MAX}",
             "send in several calls",
         )
-    targets = []
-    for address in addresses:
-        mailbox = plan.find(check_address(address, "to"))
-        granted = original is not None and address in (original.reply_to, original.sender)
-        if mailbox is None or not (granted or may_send(plan.caller, mailbox)):
-            raise no_mailbox(address)
-        targets.append(mailbox)
-    return targets
+    return [_target(plan, address, original) for address in addresses]
+
+
+def _target(plan: Plan, address: str, original: PagedMessage | None) -> Mailbox:
+    """The mailbox at ``address``, if the caller may send there; a reply may go where the original says."""
+    mailbox = plan.find(address)
+    if mailbox is not None:
+        if may_send(plan.caller, mailbox):
+            return mailbox
+        if original is not None and address in (original.reply_to, original.sender):
+            return mailbox
+    raise no_mailbox(check_address(address, "to"))
 
 
 def _reply_target(plan: Plan, message: MessageArguments, original: PagedMessage) -> Mailbox:
@@ -231,6 +243,8 @@ def _reply_target(plan: Plan, message: MessageArguments, original: PagedMessage)
 
 def _times(plan: Plan, message: MessageArguments) -> tuple[int, int | None]:
     """``(visible_at, expires_at)`` in milliseconds."""
+    if message.delay_s is message.deliver_at is message.ttl_s is message.expires_at is None:
+        return plan.now, None
     if message.delay_s is not None and message.deliver_at is not None:
         raise Refused("INVALID_ARGUMENT", "delay_s and deliver_at exclude each other", "give one of them")
     if message.ttl_s is not None and message.expires_at is not None:
@@ -272,24 +286,18 @@ def _body(
     visible_at: int,
     expires_at: int | None,
 ) -> Body:
-    return Body(
-        from_=plan.caller.name,
-        verified=plan.caller.verified,
-        created_at=wire_time(plan.now),
-        priority=message.priority,
-        parts=parts,
-        tags=message.tags,
-        deliver_at=wire_time(visible_at) if visible_at > plan.now else None,
-        expires_at=wire_time(expires_at) if expires_at is not None else None,
-        dedup_key=message.dedup_key,
-        state_key=message.state_key,
-        session=session,
-        in_reply_to=message.in_reply_to,
-        reply_to=message.reply_to,
-        metadata=message.metadata,
-        traceparent=message.traceparent,
-        tracestate=message.tracestate,
-    )
+    caller = plan.caller
+    body = Body(caller.name, caller.verified, wire_time(plan.now), message.priority, parts, message.tags)
+    if visible_at > plan.now:
+        body.deliver_at = wire_time(visible_at)
+    if expires_at is not None:
+        body.expires_at = wire_time(expires_at)
+    for name in CARRIED:
+        value = getattr(message, name)
+        if value is not None:
+            setattr(body, name, value)
+    body.session = session
+    return body
 
 
 def _known_key(

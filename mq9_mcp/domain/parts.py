@@ -27,7 +27,7 @@ _encoder = msgspec.json.Encoder()
 _sorted_encoder = msgspec.json.Encoder(order="sorted")
 
 
-class Body(msgspec.Struct, kw_only=True, omit_defaults=True, rename={"from_": "from"}):
+class Body(msgspec.Struct, omit_defaults=True, rename={"from_": "from"}):
     """What every copy of a message shares, as the wire shows it."""
 
     from_: str

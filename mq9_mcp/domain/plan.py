@@ -111,7 +111,9 @@ class Plan:
 
     def find(self, address: str) -> Mailbox | None:
         """The mailbox at ``address``, made by this plan or before."""
-        return self._mailboxes.get(address) or self.state.addresses.get(address)
+        if self._mailboxes:
+            return self._mailboxes.get(address) or self.state.addresses.get(address)
+        return self.state.addresses.get(address)
 
     def mailbox(self, address: str) -> Mailbox:
         """The mailbox at ``address`` if the caller owns it; otherwise it looks like none."""
@@ -177,14 +179,17 @@ class Plan:
 
     def full(self, mailbox: Mailbox, size: int) -> Refused | None:
         """The refusal if one more message of ``size`` bytes is over the mailbox's quota."""
-        added = self._added.get(mailbox.number, (0, 0))
-        again = mailbox.history()
-        messages = mailbox.unsettled + again[0] + added[0]
-        held = mailbox.unsettled_bytes + again[1] + added[1]
+        messages, held = mailbox.unsettled, mailbox.unsettled_bytes
+        if self._added:
+            added = self._added.get(mailbox.number, (0, 0))
+            messages, held = messages + added[0], held + added[1]
+        if mailbox.rereading:
+            again = mailbox.history()
+            messages, held = messages + again[0], held + again[1]
         settings = mailbox.settings
-        if messages + 1 <= settings.messages_max and held + size <= settings.bytes_max:
+        if messages < settings.messages_max and held + size <= settings.bytes_max:
             return None
-        name = "messages_max" if messages + 1 > settings.messages_max else "bytes_max"
+        name = "messages_max" if messages >= settings.messages_max else "bytes_max"
         return Refused(
             "MAILBOX_FULL",
             f"{mailbox.address!r} holds {messages} unsettled messages, {held} bytes; "

@@ -21,6 +21,7 @@ from mq9_mcp.domain.plan import Plan
 from mq9_mcp.domain.state import Group
 
 LEASE_DEFAULT = limit("lease_s_default")
+_USES = {"nack": ("delay_s", "reason"), "extend": ("lease_s",), "reject": ("reason", "description")}
 
 
 class _Settling:
@@ -68,11 +69,9 @@ def decide_ack(plan: Plan, command: MailboxAck) -> dict[str, Any]:
 
 def _check_item(item: AckItem, index: int) -> None:
     """Arguments that the outcome has no use for are refused, not ignored."""
-    uses = {
-        "nack": ("delay_s", "reason"),
-        "extend": ("lease_s",),
-        "reject": ("reason", "description"),
-    }.get(item.outcome, ())
+    if item.delay_s is item.lease_s is item.reason is item.description is None:
+        return
+    uses = _USES.get(item.outcome, ())
     for name in ("delay_s", "lease_s", "reason", "description"):
         if getattr(item, name) is not None and name not in uses:
             raise Refused(
@@ -197,9 +196,10 @@ def _ack(item: _Item) -> None:
         event = settling.acked[group.number] = Acked(at=plan.now, group=group.number, ids=[], kept=[])
         plan.events.append(event)
     event.ids.append(mail.id)
-    if plan.owed_elsewhere(mail, group):
-        event.kept.append(mail.id)
-    plan.settled.add((group.number, mail.id))
+    if len(group.mailbox.groups) > 1:
+        if plan.owed_elsewhere(mail, group):
+            event.kept.append(mail.id)
+        plan.settled.add((group.number, mail.id))
 
 
 def _nack(item: _Item) -> None:

@@ -7,6 +7,7 @@ Only ``apply`` changes what stands here; logs, lines and heaps are indexes over 
 from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
+from typing import TypeVar
 
 from msgspec import Struct
 
@@ -19,10 +20,23 @@ from mq9_mcp.domain.log import Logs
 from mq9_mcp.domain.names import DEFAULT_GROUP
 from mq9_mcp.domain.ordered import OrderedLine
 
+T = TypeVar("T")
+
 NEVER = 2**62
 GROUP_IDLE_MS = limit("group_idle_s") * 1000
 PRUNE_STEP = 1024 * 1024
 _TIMERS_MIN = 64
+
+
+def due_now(heap: list[tuple[int, T]], now: int) -> list[T]:
+    """What in ``heap`` has its time come by ``now``; looks at nothing else, takes nothing out."""
+    found, stack = [], [0]
+    while stack:
+        index = stack.pop()
+        if index < len(heap) and heap[index][0] <= now:
+            found.append(heap[index][1])
+            stack += (2 * index + 1, 2 * index + 2)
+    return found
 
 
 class Caller(Struct, frozen=True):
@@ -62,7 +76,7 @@ class Group:
         self.open: dict[int, Delivery] = {}
         self.leased = 0
         self.history: History | None = None
-        self.timers: list[tuple[int, int]] = []  # (lease or backoff end, message), stale ones included
+        self.timers: list[tuple[int, list[int]]] = []  # (lease or backoff end, messages), some stale
         self.line: Line | OrderedLine = mailbox.new_line()
 
     def owes(self, mail: Mail) -> bool:
@@ -75,12 +89,12 @@ class Group:
             return (0, 0, mail.id)
         return (mail.tier, mail.visible_at, mail.id)
 
-    def watch(self, until: int, message: int) -> None:
-        """Remember to look at a lease or backoff when it ends."""
-        heappush(self.timers, (until, message))
+    def watch(self, until: int, messages: list[int]) -> None:
+        """Remember to look at leases or backoffs when they end."""
+        heappush(self.timers, (until, messages))
         if len(self.timers) > _TIMERS_MIN and len(self.timers) > 2 * len(self.open):
             self.timers = [
-                (delivery.until, id)
+                (delivery.until, [id])
                 for id, delivery in self.open.items()
                 if delivery.state is not DeliveryState.WAITING
             ]
@@ -93,12 +107,21 @@ class Group:
     def next_timer(self) -> int:
         """When the next lease or backoff ends, ``NEVER`` if there is none."""
         while self.timers:
-            until, message = self.timers[0]
-            delivery = self.open.get(message)
-            if delivery and delivery.until == until and delivery.state is not DeliveryState.WAITING:
-                return until
+            until, messages = self.timers[0]
+            for message in messages:
+                if self.runs(message, until):
+                    return until
             heappop(self.timers)
         return NEVER
+
+    def runs(self, message: int, until: int) -> bool:
+        """True if a lease or backoff of the message ends at ``until``."""
+        delivery = self.open.get(message)
+        return (
+            delivery is not None
+            and delivery.until == until
+            and delivery.state is not DeliveryState.WAITING
+        )
 
 
 class Mailbox:
@@ -140,6 +163,14 @@ class Mailbox:
     def prune_above(self) -> int:
         """Settled bytes at which retention is worth a run: a little over what is to stay."""
         return self.settings.retention_bytes + self.settings.retention_bytes // 16 + PRUNE_STEP
+
+    @property
+    def rereading(self) -> bool:
+        """True while some group reads settled mail again."""
+        for group in self.groups.values():
+            if group.history is not None:
+                return True
+        return False
 
     def history(self) -> tuple[int, int]:
         """Messages and bytes of settled mail that some group will read again: unsettled once more."""

@@ -24,8 +24,8 @@ class Committed(NamedTuple):
 class Listener(Protocol):
     """Who is told at once what changed; called on the event loop, must not block or fail."""
 
-    def arrived(self, address: str, count: int) -> None:
-        """``count`` messages can be fetched from the mailbox now that could not be before."""
+    def arrived(self, address: str, count: int, group: str | None = None) -> None:
+        """So many messages can be fetched now that could not be before, in one group or in every one."""
 
     def moved(self, message: int, rung: str, reply: int = 0) -> None:
         """A watched message got to ``rung``: leased, acked, replied (by ``reply``), or one it cannot leave."""

@@ -50,10 +50,10 @@ SYSTEM = Caller("mq9", "mq9.broker", True)
 class _Nobody:
     """The listener before a broker takes the place."""
 
-    def arrived(self, address: str, count: int) -> None:
+    def arrived(self, address: str, count: int, group: str | None = None) -> None:
         """Nobody waits."""
 
-    def moved(self, message: int, rung: str) -> None:
+    def moved(self, message: int, rung: str, reply: int = 0) -> None:
         """Nobody watches."""
 
 

@@ -172,7 +172,7 @@ def _load_delivery(group: Group, id: int, row: tuple[Any, ...]) -> None:
     if delivery.state is DeliveryState.WAITING:
         group.line.put_back(mail)
         return
-    group.watch(delivery.until, id)
+    group.watch(delivery.until, [id])
     group.leased += delivery.state is DeliveryState.LEASED
 
 

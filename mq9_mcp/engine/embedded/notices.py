@@ -16,9 +16,7 @@ def tell(listener: Listener, watched: set[int], state: State, events: list[e.Eve
             assert isinstance(event, e.Sent)
             _stored(listener, state, event.mails, event.at)
         elif kind in _IN_GROUP:
-            group = state.groups.get(event.group)  # type: ignore[attr-defined]
-            if group is not None:
-                listener.arrived(group.mailbox.address, len(getattr(event, "ids", ())) or 1)
+            _freed(listener, state, event)
         elif isinstance(event, e.Due):
             listener.arrived(state.mailboxes[event.mailbox].address, len(event.ids))
         elif isinstance(event, e.Died):
@@ -29,8 +27,37 @@ def tell(listener: Listener, watched: set[int], state: State, events: list[e.Eve
             _moved(listener, watched, state, event)
 
 
-# After these a message of the group may be free again: given back, or its session no longer busy.
-_IN_GROUP = {e.Released, e.Lapsed, e.Closed, e.Acked, e.Died, e.GroupMade}
+# After these a message of the group is free again, or others of its session, where that is the order.
+_IN_GROUP = {e.Released, e.Lapsed, e.GroupMade, e.Acked, e.Closed, e.Died}
+_UNBLOCKS = {e.Acked, e.Closed, e.Died}
+
+
+def _freed(listener: Listener, state: State, event: Any) -> None:
+    group = state.groups.get(event.group) if event.group is not None else None
+    if group is None:
+        return
+    if isinstance(event, e.GroupMade):
+        count = group.line.waiting_count() + (group.history.count if group.history else 0)
+    elif type(event) in _UNBLOCKS and not group.mailbox.settings.ordered_by:
+        return
+    else:
+        count = len(getattr(event, "ids", ())) or 1
+    listener.arrived(group.mailbox.address, count, group.name)
+
+
+def _unblocked(listener: Listener, state: State, event: e.Event) -> None:
+    """Messages went from every group: in a mailbox ordered by session, others of theirs may be free."""
+    ids = [
+        id for name in ("ids", "held", "withdrawn", "superseded", "settled") for id in getattr(event, name, ())
+    ]
+    if isinstance(event, e.Sent):
+        numbers = {mail.mailbox for mail in event.mails} if ids else set()
+    else:
+        numbers = {getattr(event, "mailbox", 0)}
+    for number in numbers:
+        mailbox = state.mailboxes.get(number)
+        if mailbox is not None and ids and mailbox.settings.ordered_by:
+            listener.arrived(mailbox.address, len(ids))
 
 
 def _stored(listener: Listener, state: State, mails: list[e.Mail], at: int) -> None:
