@@ -30,7 +30,10 @@ class Seen(NamedTuple):
 
 
 def read_journal(folder: Path) -> Iterator[Seen]:
-    """Every whole record of the journal in ``folder``, oldest first; raises ``Damaged`` where it is."""
+    """Every whole record of the journal in ``folder``, oldest first; ``Damaged`` where one is missing.
+
+    A commit that its owner is writing, or that a crash cut short, is left out.
+    """
     journal = folder / JOURNAL_FOLDER
     paths = sorted(journal.glob(f"*{SUFFIX}"))
     if not paths:
@@ -70,7 +73,7 @@ def _plain(value: Any) -> Any:
     fields = {
         name: _plain(field)
         for name, default in zip(value.__struct_fields__, _defaults(value), strict=True)
-        if name not in HIDDEN and (field := getattr(value, name)) != default
+        if name not in HIDDEN and (field := getattr(value, name)) not in (default, [])
     }
     if isinstance(value, Event):
         fields.pop("at")

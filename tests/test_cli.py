@@ -1,0 +1,171 @@
+"""``mq9``: what it prints, what it refuses, its exit codes; in the process, and once as one of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mq9_mcp import __version__, cli, demo
+from mq9_mcp.broker.catalogue import CATALOGUE
+from mq9_mcp.domain.errors import CODES
+from mq9_mcp.domain.limits import LIMITS
+from mq9_mcp.engine.embedded.segments import segment_path
+from mq9_mcp.engine.embedded.store import JOURNAL_FOLDER
+from tests.support import opened
+
+Output = pytest.CaptureFixture[str]
+
+
+def ended(*arguments: str) -> int:
+    """The exit code of a call that argparse ends."""
+    with pytest.raises(SystemExit) as caught:
+        cli.main(list(arguments))
+    assert isinstance(caught.value.code, int)
+    return caught.value.code
+
+
+def test_the_version(capsys: Output) -> None:
+    assert ended("--version") == 0
+    assert capsys.readouterr().out == f"mq9 {__version__}\n"
+
+
+def test_without_a_command_it_shows_them_and_fails(capsys: Output) -> None:
+    assert cli.main([]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert all(name in err for name in ("demo", "commands", "limits", "errors", "journal"))
+
+
+@pytest.mark.parametrize(
+    "arguments", [["serve"], ["commands", "mailbox_paint"], ["journal"], ["limits", "x"]]
+)
+def test_a_call_that_makes_no_sense_names_what_does(arguments: list[str], capsys: Output) -> None:
+    assert ended(*arguments) == 2
+    assert "usage: mq9" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "table"), [("commands", CATALOGUE), ("limits", LIMITS), ("errors", CODES)], ids=str
+)
+def test_a_table_has_a_line_for_everything(command: str, table: dict[str, object], capsys: Output) -> None:
+    assert cli.main([command]) == 0
+    first_words = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line]
+    assert first_words[: len(table)] == list(table)
+    assert cli.main([command, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    names = [one["name"] for one in found] if isinstance(found, list) else list(found)
+    assert names == list(table)
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_one_command_is_shown_with_every_argument(name: str, capsys: Output) -> None:
+    assert cli.main(["commands", name]) == 0
+    out = capsys.readouterr().out
+    entry = CATALOGUE[name]
+    assert all(f"\n  {field}" in out for field in entry.arguments.__struct_encode_fields__)
+    assert all(code in out for code in entry.errors)
+    assert cli.main(["commands", name, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["reply"] == entry.reply
+
+
+async def _fill(folder: Path) -> None:
+    async with opened(folder, "box") as desk:
+        await desk.send(text="a secret word", dedup_key="two words")
+        await desk.fetch()
+        [message] = await desk.fetch(group="audit")
+        await desk.settle(message, "nack", reason="no time")
+
+
+def test_the_journal_is_shown_without_bodies_and_secrets(tmp_path: Path, capsys: Output) -> None:
+    asyncio.run(_fill(tmp_path))
+    assert cli.main(["journal", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    lines = out.splitlines()
+    assert [int(line.split()[0]) for line in lines] == list(range(1, len(lines) + 1))
+    assert " mailbox_created mailbox=1 address=box owner=local" in lines[1]
+    assert any('reason="no time"' in line for line in lines)
+    assert "secret" not in out
+
+
+def test_the_journal_for_programs(tmp_path: Path, capsys: Output) -> None:
+    asyncio.run(_fill(tmp_path))
+    assert cli.main(["journal", "--json", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    records = [json.loads(line) for line in out.splitlines()]
+    events = [event for record in records for event in record["events"]]
+    [sent] = [event for event in events if event["event"] == "sent"]
+    assert sent["mails"][0]["sender"] == "alice"
+    assert sent["mails"][0]["priority"] == "normal"
+    assert [event["group"] for event in events if event["event"] == "leased"] == [1, 2]
+    assert "secret" not in out
+
+
+def test_looking_changes_nothing_and_needs_no_owner(tmp_path: Path, capsys: Output) -> None:
+    async def body() -> None:
+        async with opened(tmp_path, "box") as desk:
+            await desk.send()
+            before = {path: path.read_bytes() for path in (tmp_path / JOURNAL_FOLDER).iterdir()}
+            assert cli.main(["journal", str(tmp_path)]) == 0
+            assert before == {path: path.read_bytes() for path in (tmp_path / JOURNAL_FOLDER).iterdir()}
+
+    asyncio.run(body())
+    assert " sent " in capsys.readouterr().out
+
+
+def test_a_folder_without_a_journal_is_told(tmp_path: Path, capsys: Output) -> None:
+    assert cli.main(["journal", str(tmp_path)]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert (
+        err == f"mq9: there is no journal in {tmp_path}; name the directory that a broker was opened with\n"
+    )
+
+
+def test_a_damaged_journal_is_told(tmp_path: Path, capsys: Output) -> None:
+    asyncio.run(_fill(tmp_path))
+    segment = segment_path(tmp_path / JOURNAL_FOLDER, 1)
+    segment.write_bytes(b"x" + segment.read_bytes()[1:])
+    assert cli.main(["journal", str(tmp_path)]) == 1
+    assert "the journal is damaged: 0000000001.mq9: is no journal segment" in capsys.readouterr().err
+
+
+def test_a_commit_cut_short_is_left_out(tmp_path: Path, capsys: Output) -> None:
+    asyncio.run(_fill(tmp_path))
+    assert cli.main(["journal", str(tmp_path)]) == 0
+    whole = capsys.readouterr().out
+    segment = segment_path(tmp_path / JOURNAL_FOLDER, 1)
+    data = segment.read_bytes().rstrip(b"\0")
+    segment.write_bytes(data[:-1])
+    assert cli.main(["journal", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == whole[: whole.rindex("\n", 0, -1) + 1]
+
+
+def test_the_demo_wants_a_new_directory(tmp_path: Path, capsys: Output) -> None:
+    assert cli.main(["demo", "--keep", str(tmp_path)]) == 1
+    assert f"{tmp_path} exists" in capsys.readouterr().err
+
+
+def test_an_interrupt_at_the_keyboard_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(keep: Path | None) -> int:
+        raise KeyboardInterrupt(keep)
+
+    monkeypatch.setattr(cli, "run_demo", interrupted)
+    assert cli.main(["demo"]) == 130
+    assert demo.JOBS > demo.FIRST_JOBS
+
+
+def test_a_reader_that_has_seen_enough_is_no_fault() -> None:
+    script = "import sys; from mq9_mcp.cli import main; sys.exit(main(['commands', '--json']))"
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write) as pipe:
+        ended = subprocess.run(
+            [sys.executable, "-c", script], stdout=pipe, stderr=subprocess.PIPE, text=True, timeout=60
+        )
+    assert (ended.returncode, ended.stderr) == (0, "")
