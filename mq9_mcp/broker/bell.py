@@ -15,60 +15,92 @@ class Move(NamedTuple):
     reply: int
 
 
+class Ring(NamedTuple):
+    """A bell for one waiter of a group. Whoever takes nothing passes it on to those before ``number``."""
+
+    address: str
+    group: str
+    number: int
+
+
 class Waiter:
     """One waiting call; rung at most once, then it looks and waits anew."""
 
-    __slots__ = ("addresses", "future")
+    __slots__ = ("addresses", "answered", "future", "group", "since")
 
-    def __init__(self, addresses: tuple[str, ...]) -> None:
+    def __init__(self, addresses: tuple[str, ...], group: str, since: int) -> None:
         self.addresses = addresses
-        self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.group = group
+        self.since = since  # it looks after every bell up to this one anyway
+        self.answered = False
+        self.future: asyncio.Future[Ring | None] = asyncio.get_running_loop().create_future()
+
+    def answer(self) -> Ring | None:
+        """The bell that rang, if one did; from here on the caller answers for it."""
+        if not self.future.done() or self.future.cancelled():
+            return None
+        self.answered = True
+        return self.future.result()
 
 
 class Bell:
-    """Who waits for mail where, first come first served, and who watches which message."""
+    """Who waits for mail where, first come first served in each group, and who watches which message."""
 
     def __init__(self, watched: set[int]) -> None:
-        self._queues: dict[str, deque[Waiter]] = {}
+        self._lines: dict[str, dict[str, deque[Waiter]]] = {}  # by address, by group
+        self._rung = 0
         self._watched = watched
         self._rungs: dict[int, list[asyncio.Queue[Move]]] = {}
 
-    def arrived(self, address: str, count: int) -> None:
-        """Wake as many waiters of the mailbox as there are new messages."""
-        queue = self._queues.get(address)
-        while queue and count > 0:
+    def arrived(self, address: str, count: int, group: str | None = None) -> None:
+        """Wake as many waiters as there are new messages, in ``group`` or in every group."""
+        lines = self._lines.get(address)
+        if lines is None:
+            return
+        self._rung += 1
+        for name in list(lines) if group is None else (group,):
+            self._ring(Ring(address, name, self._rung), count)
+
+    def _ring(self, ring: Ring, count: int) -> None:
+        queue = self._lines.get(ring.address, {}).get(ring.group)
+        # Those who stood in line after the bell looked after it: they have seen what there is.
+        while queue and count > 0 and queue[0].since < ring.number:
             waiter = queue.popleft()
             if not waiter.future.done():
-                waiter.future.set_result(None)
+                waiter.future.set_result(ring)
                 count -= 1
 
-    def wait(self, addresses: tuple[str, ...]) -> Waiter:
+    def wait(self, addresses: tuple[str, ...], group: str) -> Waiter:
         """Stand in line for mail in any of ``addresses``; ``leave`` when done, rung or not."""
-        waiter = Waiter(addresses)
+        waiter = Waiter(addresses, group, self._rung)
         for address in addresses:
-            self._queues.setdefault(address, deque()).append(waiter)
+            self._lines.setdefault(address, {}).setdefault(group, deque()).append(waiter)
         return waiter
 
-    def leave(self, waiter: Waiter, passed_on: bool) -> None:
-        """Leave the line. ``passed_on``: it was rung but took nothing, so the next one may look."""
-        rung = waiter.future.done() and not waiter.future.cancelled()
+    def leave(self, waiter: Waiter) -> None:
+        """Leave the line; a bell that the caller did not answer goes to the next one."""
         for address in waiter.addresses:
-            queue = self._queues.get(address)
-            if queue is None:
-                continue
+            lines = self._lines.get(address, {})
+            queue = lines.get(waiter.group, deque())
             if waiter in queue:
                 queue.remove(waiter)
-            if passed_on and rung:
-                self.arrived(address, 1)
-            if not queue:
-                self._queues.pop(address, None)
+            if not queue and lines.pop(waiter.group, None) is not None and not lines:
+                del self._lines[address]
+        if not waiter.answered:
+            self.pass_on(waiter.answer())
+
+    def pass_on(self, ring: Ring | None) -> None:
+        """Whoever answered this bell took nothing: the next one may look."""
+        if ring is not None:
+            self._ring(ring, 1)
 
     def ring_all(self) -> None:
         """Wake everybody: the broker is stopping."""
-        for queue in list(self._queues.values()):
-            for waiter in list(queue):
-                if not waiter.future.done():
-                    waiter.future.set_result(None)
+        for lines in self._lines.values():
+            for queue in lines.values():
+                for waiter in queue:
+                    if not waiter.future.done():
+                        waiter.future.set_result(None)
 
     def moved(self, message: int, rung: str, reply: int = 0) -> None:
         """Tell those who watch ``message`` how far it has come."""

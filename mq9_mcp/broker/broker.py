@@ -8,7 +8,7 @@ import random
 from typing import Any
 
 from mq9_mcp.broker.arguments import read_arguments
-from mq9_mcp.broker.bell import Bell
+from mq9_mcp.broker.bell import Bell, Ring
 from mq9_mcp.broker.clock import Clock
 from mq9_mcp.broker.receipts import send_and_wait
 from mq9_mcp.broker.secret import Secrets
@@ -71,18 +71,26 @@ class Broker:
         deadline = loop.time() + command.wait_s
         named = command.mailbox if command.mailbox is not None else caller.agent or ""
         addresses = (named,) if isinstance(named, str) else tuple(named)
-        while True:
-            waiter = self.bell.wait(addresses)
-            took = False
-            try:
-                reply = await self.engine.execute(caller, command, self.ask())
-                took = bool(reply["messages"])
-                left = deadline - loop.time()
-                if took or left <= 0 or self.stopping:
-                    return reply
-                await asyncio.wait([waiter.future], timeout=left)
-            finally:
-                self.bell.leave(waiter, passed_on=not took)
+        rung: Ring | None = None
+        try:
+            while True:
+                waiter = self.bell.wait(addresses, command.group)
+                try:
+                    reply = await self.engine.execute(caller, command, self.ask())
+                    left = deadline - loop.time()
+                    if reply["messages"]:
+                        rung = None
+                        return reply
+                    if left <= 0 or self.stopping:
+                        return reply
+                    self.bell.pass_on(rung)
+                    rung = None
+                    await asyncio.wait([waiter.future], timeout=left)
+                    rung = waiter.answer()
+                finally:
+                    self.bell.leave(waiter)
+        finally:
+            self.bell.pass_on(rung)
 
     async def _keep_up(self) -> None:
         """Let time pass for mailboxes that nobody calls, and run retention."""

@@ -28,6 +28,7 @@ from mq9_mcp.domain.limits import limit
 from mq9_mcp.domain.mailbox import mailbox_view
 from mq9_mcp.domain.names import DEFAULT_GROUP, read_lease_token
 from mq9_mcp.domain.plan import Ask, Plan
+from mq9_mcp.domain.settle import close
 from mq9_mcp.domain.state import NEVER, Caller, Group, Mailbox
 from mq9_mcp.engine.base import Committed, Listener
 from mq9_mcp.engine.embedded import prepare
@@ -306,12 +307,18 @@ class EmbeddedEngine(Store):
         plan = Plan(self.state, SYSTEM, self._settle_time(ask))
         for number, id, secret in leases:
             group = self.state.groups.get(number)
-            delivery = group.open.get(id) if group is not None else None
-            if delivery is None or delivery.secret != secret or delivery.state is not DeliveryState.LEASED:
+            if group is None or (delivery := group.open.get(id)) is None:
                 continue
-            plan.events.append(Released(at=plan.now, group=number, ids=[id]))
+            if delivery.secret != secret or delivery.state is not DeliveryState.LEASED:
+                continue
+            ending = group.mailbox.ending.get(id)
+            if ending is not None:
+                close(plan, group, self.state.mails[id], ending, "release")
+            else:
+                plan.events.append(Released(at=plan.now, group=number, ids=[id]))
         if plan.events and not self.broken:
-            self.commit(plan)
+            with contextlib.suppress(Unavailable):  # without room on disk the leases run out by themselves
+                self.commit(plan)
 
 
 async def open_engine(folder: Path, ask_now: int = 0, **options: Any) -> EmbeddedEngine:

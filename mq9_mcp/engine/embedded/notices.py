@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from mq9_mcp.domain import events as e
 from mq9_mcp.domain.names import DEFAULT_GROUP
 from mq9_mcp.domain.state import State
@@ -11,53 +14,62 @@ from mq9_mcp.engine.base import Listener
 def tell(listener: Listener, watched: set[int], state: State, events: list[e.Event]) -> None:
     """Tell ``listener`` what ``events``, applied to ``state`` by now, mean to those who wait."""
     for event in events:
-        kind = type(event)
-        if kind is e.Sent:
-            assert isinstance(event, e.Sent)
-            _stored(listener, state, event.mails, event.at)
-        elif kind in _IN_GROUP:
-            _freed(listener, state, event)
-        elif isinstance(event, e.Due):
-            listener.arrived(state.mailboxes[event.mailbox].address, len(event.ids))
-        elif isinstance(event, e.Died):
-            _stored(listener, state, [event.copy], event.at)
-        elif isinstance(event, e.Redriven):
-            _stored(listener, state, event.mails, event.at)
+        ring = _RINGS.get(type(event))
+        if ring is not None:
+            ring(listener, state, event)
         if watched:
             _moved(listener, watched, state, event)
 
 
-# After these a message of the group is free again, or others of its session, where that is the order.
-_IN_GROUP = {e.Released, e.Lapsed, e.GroupMade, e.Acked, e.Closed, e.Died}
-_UNBLOCKS = {e.Acked, e.Closed, e.Died}
+def _sent(listener: Listener, state: State, event: e.Sent) -> None:
+    _stored(listener, state, event.mails, event.at)
+    if event.withdrawn or event.superseded:
+        for number in {mail.mailbox for mail in event.mails}:
+            _unblocked(listener, state, number, len(event.withdrawn) + len(event.superseded))
 
 
-def _freed(listener: Listener, state: State, event: Any) -> None:
+def _due(listener: Listener, state: State, event: e.Due) -> None:
+    listener.arrived(state.mailboxes[event.mailbox].address, len(event.ids))
+    _unblocked(listener, state, event.mailbox, len(event.withdrawn) + len(event.superseded))
+
+
+def _redriven(listener: Listener, state: State, event: e.Redriven) -> None:
+    _stored(listener, state, event.mails, event.at)
+
+
+def _free_again(listener: Listener, state: State, event: e.Released | e.Lapsed) -> None:
+    group = state.groups.get(event.group)
+    if group is not None:
+        listener.arrived(group.mailbox.address, len(event.ids), group.name)
+
+
+def _group_made(listener: Listener, state: State, event: e.GroupMade) -> None:
+    """A group that was reset while somebody waits in it."""
+    group = state.groups[event.group]
+    history = group.history.count if group.history else 0
+    listener.arrived(group.mailbox.address, group.line.waiting_count() + history, group.name)
+
+
+def _settled(listener: Listener, state: State, event: e.Acked | e.Closed | e.Died) -> None:
     group = state.groups.get(event.group) if event.group is not None else None
-    if group is None:
-        return
-    if isinstance(event, e.GroupMade):
-        count = group.line.waiting_count() + (group.history.count if group.history else 0)
-    elif type(event) in _UNBLOCKS and not group.mailbox.settings.ordered_by:
-        return
-    else:
-        count = len(getattr(event, "ids", ())) or 1
-    listener.arrived(group.mailbox.address, count, group.name)
+    if group is not None:
+        _unblocked(listener, state, group.mailbox.number, len(getattr(event, "ids", "1")), group.name)
 
 
-def _unblocked(listener: Listener, state: State, event: e.Event) -> None:
-    """Messages went from every group: in a mailbox ordered by session, others of theirs may be free."""
-    ids = [
-        id for name in ("ids", "held", "withdrawn", "superseded", "settled") for id in getattr(event, name, ())
-    ]
-    if isinstance(event, e.Sent):
-        numbers = {mail.mailbox for mail in event.mails} if ids else set()
-    else:
-        numbers = {getattr(event, "mailbox", 0)}
-    for number in numbers:
-        mailbox = state.mailboxes.get(number)
-        if mailbox is not None and ids and mailbox.settings.ordered_by:
-            listener.arrived(mailbox.address, len(ids))
+def _died(listener: Listener, state: State, event: e.Died) -> None:
+    _stored(listener, state, [event.copy], event.at)
+    _settled(listener, state, event)
+
+
+def _gone(listener: Listener, state: State, event: e.Expired | e.Deleted) -> None:
+    _unblocked(listener, state, event.mailbox, len(event.ids) + len(getattr(event, "held", ())))
+
+
+def _unblocked(listener: Listener, state: State, mailbox: int, count: int, group: str | None = None) -> None:
+    """So many messages are done with: where order is by session, what follows them may be free now."""
+    found = state.mailboxes[mailbox]
+    if count and found.settings.ordered_by:
+        listener.arrived(found.address, count, group)
 
 
 def _stored(listener: Listener, state: State, mails: list[e.Mail], at: int) -> None:
@@ -94,6 +106,20 @@ def _moved(listener: Listener, watched: set[int], state: State, event: e.Event) 
         for id in [id for id in watched if id not in state.mails]:
             listener.moved(id, "canceled")
 
+
+_RINGS: dict[type[e.Event], Callable[[Listener, State, Any], None]] = {
+    e.Sent: _sent,
+    e.Due: _due,
+    e.Redriven: _redriven,
+    e.Released: _free_again,
+    e.Lapsed: _free_again,
+    e.GroupMade: _group_made,
+    e.Acked: _settled,
+    e.Closed: _settled,
+    e.Died: _died,
+    e.Expired: _gone,
+    e.Deleted: _gone,
+}
 
 _RUNGS: dict[type[e.Event], str] = {
     e.Leased: "leased",
