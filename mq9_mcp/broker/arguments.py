@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
+from msgspec import inspect as types
 
 from mq9_mcp.broker.catalogue import CATALOGUE, LATER
 from mq9_mcp.domain.commands import Command
 from mq9_mcp.domain.errors import Refused
 
 _PATH = re.compile(r" - at `\$(.*)`$")
-_UNKNOWN = re.compile(r"unknown field `(.*)`")
+_UNKNOWN = re.compile(r"unknown field `(.*)`", re.DOTALL)
 _MISSING = re.compile(r"missing required field `(.*)`")
+_STEP = re.compile(r"[^.\[\]]+")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+_SHOWN = 80  # characters of a value that a message repeats
 
 
 def read_arguments(name: str, arguments: dict[str, Any]) -> Command:
@@ -27,6 +32,8 @@ def read_arguments(name: str, arguments: dict[str, Any]) -> Command:
         raise _refusal(entry.arguments, arguments, str(error)) from None
     except RecursionError:
         raise Refused("INVALID_ARGUMENT", "the arguments are nested too deep") from None
+    except UnicodeEncodeError:
+        raise _not_unicode(arguments) from None
 
 
 def _no_command(name: str) -> Refused:
@@ -38,7 +45,7 @@ def _no_command(name: str) -> Refused:
         )
     return Refused(
         "INVALID_ARGUMENT",
-        f"there is no command {name[:64]!r}; accepted: {', '.join(CATALOGUE)}",
+        f"there is no command {name[:64]!a}; accepted: {', '.join(CATALOGUE)}",
     )
 
 
@@ -48,20 +55,66 @@ def _refusal(model: type[Command], arguments: Any, text: str) -> Refused:
     path = found[1].lstrip(".") if found else ""
     problem = _PATH.sub("", text)
     if unknown := _UNKNOWN.search(problem):
-        where = f"{path}.{unknown[1]}" if path else unknown[1]
+        where = f"{path}.{_plain(unknown[1])}" if path else _plain(unknown[1])
         names = ", ".join(model.__struct_encode_fields__)
         return Refused("INVALID_ARGUMENT", f"{where}: unknown; accepted: {names}", "leave it out")
     if missing := _MISSING.search(problem):
         where = f"{path}.{missing[1]}" if path else missing[1]
         return Refused("INVALID_ARGUMENT", f"{where}: missing", f"pass {missing[1]}")
-    seen = _show(_value(arguments, path))
+    value = _value(arguments, path)
+    words = _words(model, path) if isinstance(value, str) else []
     accepted = problem[0].lower() + problem[1:].replace("`", "")
+    if words:
+        accepted = f"accepted: {', '.join(words)}"
+    seen = _length(value) if "of length" in problem else _show(value)
     return Refused("INVALID_ARGUMENT", f"{path or 'arguments'}: {seen}; {accepted}")
+
+
+def _words(model: type[Command], path: str) -> list[str]:
+    """The words that the argument at ``path`` may be, if it is one of a few."""
+    found: list[types.Type] = [types.type_info(model)]
+    for step in _STEP.findall(path):
+        inner: list[types.Type] = []
+        for one in _alternatives(found):
+            if isinstance(one, types.StructType):
+                inner += [field.type for field in one.fields if field.encode_name == step]
+            elif isinstance(one, types.ListType):
+                inner.append(one.item_type)
+        found = inner
+    return [str(v) for one in _alternatives(found) if isinstance(one, types.LiteralType) for v in one.values]
+
+
+def _alternatives(found: list[types.Type]) -> Iterator[types.Type]:
+    for one in found:
+        if isinstance(one, types.Metadata):
+            yield from _alternatives([one.type])
+        elif isinstance(one, types.UnionType):
+            yield from _alternatives(list(one.types))
+        else:
+            yield one
+
+
+def _not_unicode(arguments: dict[str, Any]) -> Refused:
+    """Names the text, or the name, that holds half of a surrogate pair."""
+    where = "arguments"
+    left: list[tuple[str, Any]] = [("", arguments)]
+    while left:
+        path, value = left.pop()
+        if isinstance(value, str) and not value.isascii() and _SURROGATE.search(value):
+            where = path
+            break
+        if isinstance(value, dict):
+            for name, child in value.items():
+                below = f"{path}.{_plain(str(name))}".lstrip(".")
+                left += [(below, child), (below, name)]
+        elif isinstance(value, list):
+            left += [(f"{path}[{index}]", child) for index, child in enumerate(value)]
+    return Refused("INVALID_ARGUMENT", f"{where}: not valid Unicode; accepted: text without lone surrogates")
 
 
 def _value(arguments: Any, path: str) -> Any:
     value = arguments
-    for step in re.findall(r"[^.\[\]]+", path):
+    for step in _STEP.findall(path):
         if isinstance(value, dict):
             value = value.get(step)
         elif isinstance(value, list) and step.isdecimal() and int(step) < len(value):
@@ -71,6 +124,18 @@ def _value(arguments: Any, path: str) -> Any:
     return value
 
 
+def _plain(name: str) -> str:
+    """A name as it may stand in a message: short, and nothing that cannot be written."""
+    return ascii(name[:_SHOWN])[1:-1]
+
+
+def _length(value: Any) -> str:
+    return f"{len(value)} {'characters' if isinstance(value, str) else 'items'}"
+
+
 def _show(value: Any) -> str:
-    text = ascii(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    try:
+        text = ascii(value[:_SHOWN] if isinstance(value, str | list) else value)
+    except (RecursionError, ValueError):  # nested too deep, or a number of thousands of digits
+        text = f"a {type(value).__name__} too large to show"
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct
 
 from mq9_mcp.domain.limits import limit
-from mq9_mcp.domain.names import ADDRESS_PATTERN, DEFAULT_GROUP, NAME_PATTERN
+from mq9_mcp.domain.names import ADDRESS_PATTERN, DEFAULT_GROUP, NAME_PATTERN, TEXT_PATTERN
 
 
 def _help(text: str) -> Meta:
@@ -40,12 +40,12 @@ MessageId = Annotated[int, Meta(ge=1, lt=2**53)]
 Tag = Annotated[str, Meta(min_length=1, max_length=limit("tag_characters_max"), pattern=NAME_PATTERN)]
 Tags = Annotated[list[Tag], Meta(max_length=limit("tags_max"))]
 Time = Annotated[datetime, Meta(tz=True)]
-Reason = Annotated[str, Meta(max_length=limit("reason_characters_max"))]
-Description = Annotated[str, Meta(max_length=limit("description_characters_max"))]
-Trace = Annotated[str, Meta(max_length=limit("trace_characters_max"))]
+Reason = Annotated[str, Meta(max_length=limit("reason_characters_max"), pattern=TEXT_PATTERN)]
+Description = Annotated[str, Meta(max_length=limit("description_characters_max"), pattern=TEXT_PATTERN)]
+Trace = Annotated[str, Meta(max_length=limit("trace_characters_max"), pattern=TEXT_PATTERN)]
 Wait = Annotated[float, Meta(ge=0, le=limit("wait_s_max"))]
 LeaseSeconds = Annotated[float, Meta(ge=1, le=limit("lease_s_max"))]
-Cursor = Annotated[str, Meta(max_length=256)]
+Cursor = Annotated[str, Meta(max_length=256, pattern=TEXT_PATTERN)]
 PageLimit = Annotated[int, Meta(ge=1, le=limit("query_limit_max"))]
 
 
@@ -56,8 +56,12 @@ class Command(Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
 class Retention(Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
     """How long settled mail stays for query, sessions and new groups."""
 
-    age_s: Annotated[int, Meta(ge=0, le=limit("delay_s_max"))] = limit("retention_age_s")
-    bytes: Annotated[int, Meta(ge=0, le=2**50)] = limit("retention_bytes")
+    age_s: Annotated[
+        int, Meta(ge=0, le=limit("delay_s_max"), description="How long settled mail stays at most.")
+    ] = limit("retention_age_s")
+    bytes: Annotated[int, Meta(ge=0, le=2**50, description="How much settled mail stays at most.")] = limit(
+        "retention_bytes"
+    )
 
 
 class SettingsArguments(Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
@@ -132,7 +136,10 @@ class MailboxGet(Command, kw_only=True, frozen=True):
 class MailboxList(Command, kw_only=True, frozen=True):
     """Arguments of ``mailbox_list``."""
 
-    prefix: Annotated[str, Meta(max_length=96, description="Only addresses that begin so.")] | None = None
+    prefix: (
+        Annotated[str, Meta(max_length=96, pattern=TEXT_PATTERN, description="Only addresses that begin so.")]
+        | None
+    ) = None
     limit: Annotated[PageLimit, _help("Mailboxes on a page.")] = limit("query_limit_default")
     cursor: Annotated[Cursor, _help("next_cursor of the page before.")] | None = None
 
@@ -233,7 +240,12 @@ class MailboxFetch(Command, kw_only=True, frozen=True):
 class AckItem(Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
     """One lease and what becomes of it."""
 
-    lease: Annotated[str, Meta(min_length=1, max_length=128, description="The token that the fetch gave.")]
+    lease: Annotated[
+        str,
+        Meta(
+            min_length=1, max_length=128, pattern=TEXT_PATTERN, description="The token that the fetch gave."
+        ),
+    ]
     outcome: Annotated[
         Literal["ack", "nack", "release", "extend", "reject"], _help("What becomes of the message.")
     ] = "ack"
@@ -287,7 +299,10 @@ class MailboxQuery(Command, kw_only=True, frozen=True, rename={"from_": "from"})
     tags_all: Annotated[Tags, _help("Messages with all of these.")] = []
     tags_none: Annotated[Tags, _help("Messages with none of these.")] = []
     priority: Annotated[Priority, _help("Only this priority.")] | None = None
-    from_: Annotated[str, Meta(max_length=200, description="Only from this sender.")] | None = None
+    from_: (
+        Annotated[str, Meta(max_length=200, pattern=TEXT_PATTERN, description="Only from this sender.")]
+        | None
+    ) = None
     since: Annotated[Time, _help("Created at or after.")] | None = None
     until: Annotated[Time, _help("Created before.")] | None = None
     state: (

@@ -38,6 +38,9 @@ LIMITS: dict[str, Limit] = {
     "tag_characters_max": Limit(64, "characters", "A tag is a word, not a text."),
     "metadata_bytes_max": Limit(16 * KIB, "bytes", "Metadata rides with every delivery."),
     "nesting_max": Limit(64, "levels", "Deeper JSON is an attack on parsers, not data."),
+    "number_digits_max": Limit(
+        4_300, "digits", "Longer integers are refused by most JSON readers, Python's too."
+    ),
     "address_characters_max": Limit(
         96, "characters", "Fits a file name, a DNS name part and a screen column."
     ),

@@ -12,12 +12,16 @@ ADDRESS_MAX = limit("address_characters_max")
 # "(?!\n)$" because a bare "$" also matches before a last line feed.
 ADDRESS_PATTERN = r"^(?!.*\.\.)[a-z0-9](?:[a-z0-9._-]{0,94}[a-z0-9])?(?!\n)$"
 NAME_PATTERN = r"^[^\x00-\x1f\x7f\ud800-\udfff]+(?!\n)$"
+TEXT_PATTERN = r"^[^\ud800-\udfff]*$"  # anything that can be written as UTF-8
 BROKER_PREFIX = "mq9."
 DEFAULT_GROUP = "default"
 DEAD_SUFFIX = ".dead"
 
 _address = re.compile(ADDRESS_PATTERN)
 _own_session = re.compile(r"mq9\.([1-9][0-9]{0,15})(?!\n)$")
+
+# Two numbers below 2^56 and a secret in ASCII, as only such text can be compared in constant time.
+_lease = re.compile(r"([0-9a-f]{1,14})\.([0-9a-f]{1,14})\.([!-~]+)(?!\n)$")
 
 ADDRESS_ACCEPTED = (
     f"1 to {ADDRESS_MAX} characters of a-z 0-9 . _ -, first and last a letter or digit, no '..'"
@@ -31,7 +35,7 @@ def check_address(address: str, argument: str = "address") -> str:
     if "@" in address:
         raise Refused(
             "INVALID_ARGUMENT",
-            f"{argument}: {address[:120]!r} names another node; this broker is alone and federation is not there yet",
+            f"{argument}: {address[:120]!r} names another node; this broker is alone, without federation",
             "leave out '@' and what follows",
         )
     raise Refused(
@@ -67,12 +71,8 @@ def lease_token(group: int, message: int, secret: str) -> str:
 
 def read_lease_token(token: str) -> tuple[int, int, str] | None:
     """``(group, message, secret)`` of a lease token, or None if it cannot be one."""
-    group, _, rest = token.partition(".")
-    message, _, secret = rest.partition(".")
-    try:
-        return int(group, 16), int(message, 16), secret
-    except ValueError:
-        return None
+    found = _lease.match(token)
+    return (int(found[1], 16), int(found[2], 16), found[3]) if found else None
 
 
 def own_session(message: int) -> str:

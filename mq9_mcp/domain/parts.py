@@ -18,6 +18,8 @@ from mq9_mcp.domain.limits import NESTING_MAX, limit
 PARTS_MAX = limit("parts_max")
 MESSAGE_BYTES_MAX = limit("message_bytes_max")
 METADATA_BYTES_MAX = limit("metadata_bytes_max")
+DIGITS_MAX = limit("number_digits_max")
+_BEYOND = 10**DIGITS_MAX
 CONTENTS = ("text", "data", "raw", "url")
 _ACCEPTED = "one of text, data, raw, url; and filename, mediaType, metadata"
 _STRINGS = ("text", "raw", "url", "filename", "mediaType")
@@ -52,8 +54,8 @@ def encode_body(body: Body) -> bytes:
     """The body as JSON, or a refusal: too large, or text that is not valid Unicode."""
     try:
         encoded = _encoder.encode(body)
-    except (UnicodeEncodeError, RecursionError) as error:
-        raise Refused("INVALID_ARGUMENT", f"the message cannot be written as JSON: {error}") from None
+    except UnicodeEncodeError as error:
+        raise Refused("INVALID_ARGUMENT", f"{_unwritable(body)}: not valid Unicode: {error}") from None
     if len(encoded) > MESSAGE_BYTES_MAX:
         raise Refused(
             "MESSAGE_TOO_LARGE",
@@ -63,6 +65,17 @@ def encode_body(body: Body) -> bytes:
             message_bytes_max=MESSAGE_BYTES_MAX,
         )
     return encoded
+
+
+def _unwritable(body: Body) -> str:
+    """Names the part that holds half of a surrogate pair; nothing else of a message can."""
+    for index, part in enumerate(body.parts):
+        for name, value in part.items():
+            try:
+                _encoder.encode(value)
+            except UnicodeEncodeError:
+                return f"parts[{index}].{name}"
+    return "the message"
 
 
 def check_parts(text: str | None, parts: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
@@ -140,7 +153,13 @@ def check_json(value: Any, where: str, level: int = 0) -> None:
     elif isinstance(value, float):
         if not isfinite(value):
             raise Refused("INVALID_ARGUMENT", f"{where}: {value}; accepted: finite numbers")
-    elif value is not None and not isinstance(value, str | int):
+    elif isinstance(value, int):
+        if not -_BEYOND < value < _BEYOND:
+            raise Refused(
+                "INVALID_ARGUMENT",
+                f"{where}: a number of more than {DIGITS_MAX} digits; number_digits_max is {DIGITS_MAX}",
+            )
+    elif value is not None and not isinstance(value, str):
         raise Refused("INVALID_ARGUMENT", f"{where}: {type(value).__name__}; accepted: JSON values")
 
 
