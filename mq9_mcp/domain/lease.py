@@ -91,6 +91,7 @@ def _choose(now: int, groups: list[Group], wish: Filter, most: int) -> tuple[lis
             break
         chosen.append(one)
     if wish.everything:
+        del mails  # an ordered line is whole again only when nobody walks along it
         return chosen, max(left, _remaining(groups, wish, len(chosen)))
     while left < REMAINING_MAX and next(mails, None):
         left += 1
