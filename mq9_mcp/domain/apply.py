@@ -11,7 +11,7 @@ from typing import Any
 
 from mq9_mcp.domain import events as e
 from mq9_mcp.domain.apply_delivery import DELIVERY
-from mq9_mcp.domain.apply_mail import MAIL, end_messages, notice_due
+from mq9_mcp.domain.apply_mail import MAIL, end_messages, forget_keys, notice_due
 from mq9_mcp.domain.delivery import Delivery, DeliveryState
 from mq9_mcp.domain.group import in_memory, wanted
 from mq9_mcp.domain.limits import limit
@@ -56,6 +56,7 @@ def _mailbox_created(state: State, event: e.MailboxCreated) -> None:
 def _mailbox_updated(state: State, event: e.MailboxUpdated) -> None:
     mailbox = state.mailboxes[event.mailbox]
     reordered = mailbox.settings.ordered_by != event.settings.ordered_by
+    forget_keys(state, mailbox, event.at)  # a longer window does not bring keys back
     mailbox.settings = event.settings
     mailbox.description = event.description
     mailbox.expires_at = event.expires_at
@@ -84,11 +85,11 @@ def _group_made(state: State, event: e.GroupMade) -> None:
         group.history = History(event.history_through, event.history_count, event.history_bytes)
     for log in mailbox.logs.tiers:
         for mail in list(log.since(0)):
-            if not wanted(group, mail):
+            if not wanted(group, mail) or mail.id in mailbox.ending:
                 group.line.drop(mail, waiting=True)
     for id in sorted(mailbox.outside):
         mail = state.mails[id]
-        if wanted(group, mail):
+        if wanted(group, mail) and id not in mailbox.ending:
             group.open[id] = Delivery()
             group.line.enter(mail)
     mailbox.groups[event.name] = group
@@ -131,6 +132,8 @@ def _bring_back(state: State, mailbox: Mailbox, mail: e.Mail) -> None:
     mail.place = OUTSIDE
     state.mails[mail.id] = mail
     mailbox.outside.add(mail.id)
+    if mail.extra is not None and mail.extra.state_key is not None:
+        mailbox.state_keys.setdefault(mail.extra.state_key, []).append(mail.id)
     mailbox.settled -= 1
     mailbox.settled_bytes -= mail.size
     state.count(mailbox, 1, mail.size)

@@ -160,11 +160,11 @@ def _deleted(state: State, event: e.Deleted) -> None:
     for id in event.ids:
         if id in state.mails:
             remove(state, state.mails[id])
-    for group in mailbox.groups.values():
-        history = group.history
-        if history is not None and event.settled_count:
-            history.count = max(0, history.count - event.settled_count)
-            history.bytes = max(0, history.bytes - event.settled_bytes)
+    for number, count, size in event.histories:
+        history = state.groups[number].history
+        if history is not None:
+            history.count = max(0, history.count - count)
+            history.bytes = max(0, history.bytes - size)
 
 
 def remove(state: State, mail: e.Mail) -> None:

@@ -1,12 +1,15 @@
-"""What time does to one mailbox: leases run out, mail becomes due or expires, groups and lives end."""
+"""What time does to one mailbox: leases run out, mail becomes due or expires, groups and lives end.
+
+Each stage is decided on the state that the stage before it left.
+"""
 
 from __future__ import annotations
 
-from heapq import heapify, heappush
+from collections.abc import Callable
 
 from mq9_mcp.domain.dead import dead_letters_full_ms, die, exhausted
 from mq9_mcp.domain.delivery import DeliveryState
-from mq9_mcp.domain.events import Due, Expired, Lapsed, MailboxDropped, Nacked
+from mq9_mcp.domain.events import Due, Expired, Lapsed, Mail, MailboxDropped, Nacked
 from mq9_mcp.domain.group import decide_idle
 from mq9_mcp.domain.message import replaced_by
 from mq9_mcp.domain.plan import Plan
@@ -14,17 +17,16 @@ from mq9_mcp.domain.settle import close
 from mq9_mcp.domain.state import Group, Mailbox, due_now
 
 
-def decide_due(plan: Plan, mailbox: Mailbox) -> None:
-    """Everything that has come due in ``mailbox`` by now, lives and leases first."""
+def decide_end(plan: Plan, mailbox: Mailbox) -> None:
+    """A mailbox whose lifetime is over ends with everything in it."""
     if mailbox.expires_at is not None and mailbox.expires_at <= plan.now:
         plan.events.append(MailboxDropped(at=plan.now, mailbox=mailbox.number, reason="expired"))
-        return
+
+
+def decide_lapses(plan: Plan, mailbox: Mailbox) -> None:
+    """Leases run out: a failed attempt, the last of which makes a dead letter."""
     for group in mailbox.groups.values():
         _lapse(plan, group)
-    lapsing = {(event.group, id) for event in plan.events if isinstance(event, Lapsed) for id in event.ids}
-    _expire(plan, mailbox, lapsing)
-    _become_due(plan, mailbox)
-    decide_idle(plan, mailbox)
 
 
 def _lapse(plan: Plan, group: Group) -> None:
@@ -47,56 +49,8 @@ def _lapse(plan: Plan, group: Group) -> None:
         plan.events.append(lapsed)
 
 
-def _expire(plan: Plan, mailbox: Mailbox, lapsing: set[tuple[int, int]]) -> None:
-    event = Expired(at=plan.now, mailbox=mailbox.number, ids=[], held=[])
-    for id in sorted(due_now(mailbox.expiries, plan.now)):
-        if id not in plan.state.mails or id in mailbox.ending or _died(plan, id):
-            continue
-        if mailbox.settings.dead_letter_expired and not _letters(plan, mailbox, id, lapsing):
-            # No room among the dead letters: the mail stays, undeliverable, and is looked at again.
-            heappush(mailbox.expiries, (plan.now + dead_letters_full_ms(mailbox.settings), id))
-        elif _held(plan, mailbox, id, lapsing):
-            event.held.append(id)
-        else:
-            event.ids.append(id)
-    mailbox.expiries = [entry for entry in mailbox.expiries if entry[0] > plan.now]
-    heapify(mailbox.expiries)
-    if event.ids or event.held:
-        plan.events.append(event)
-
-
-def _held(plan: Plan, mailbox: Mailbox, id: int, lapsing: set[tuple[int, int]]) -> bool:
-    return any(
-        id in group.open
-        and group.open[id].state is DeliveryState.LEASED
-        and (group.number, id) not in lapsing
-        for group in mailbox.groups.values()
-    )
-
-
-def _died(plan: Plan, id: int) -> bool:
-    """True if this plan has ended the whole message already."""
-    return any(id == getattr(event, "id", None) and not getattr(event, "kept", True) for event in plan.events)
-
-
-def _letters(plan: Plan, mailbox: Mailbox, id: int, lapsing: set[tuple[int, int]]) -> bool:
-    """A dead letter for every group that has not settled the expired message and does not hold it."""
-    mail = plan.state.mails[id]
-    if not mailbox.groups:
-        return die(plan, mailbox, None, mail, "expired", kept=True) is None
-    for group in mailbox.groups.values():
-        if not group.owes(mail) or (group.number, id) in plan.settled:
-            continue
-        delivery = group.open.get(id)
-        held = delivery is not None and delivery.state is DeliveryState.LEASED
-        if not held or (group.number, id) in lapsing:
-            attempts = delivery.attempts + held if delivery is not None else 0
-            if die(plan, mailbox, group, mail, "expired", attempts=attempts, kept=True):
-                return False
-    return True
-
-
-def _become_due(plan: Plan, mailbox: Mailbox) -> None:
+def decide_visible(plan: Plan, mailbox: Mailbox) -> None:
+    """Delayed mail becomes visible and replaces older copies of its state key."""
     mails = plan.state.mails
     ready = sorted((mails[id].visible_at, id) for id in due_now(mailbox.delayed, plan.now) if id in mails)
     if not ready:
@@ -106,13 +60,65 @@ def _become_due(plan: Plan, mailbox: Mailbox) -> None:
     for _, id in ready:
         mail = mails[id]
         event.ids.append(id)
-        if mail.extra is not None and mail.extra.state_key is not None:
+        if _unowned(mailbox, mail):
+            event.withdrawn.append(id)
+        elif mail.extra is not None and mail.extra.state_key is not None:
             key = mail.extra.state_key
             if key in latest:
                 event.withdrawn.append(latest[key])
             latest[key] = id
     for key in latest:
-        withdrawn, superseded = replaced_by(mailbox, key)
+        withdrawn, superseded = replaced_by(plan, mailbox, key)
         event.withdrawn.extend(withdrawn)
         event.superseded.extend(superseded)
     plan.events.append(event)
+
+
+def _unowned(mailbox: Mailbox, mail: Mail) -> bool:
+    """True if the message was redriven to a group that has ended meanwhile, and others are left."""
+    only = mail.extra.only_group if mail.extra is not None else None
+    return only is not None and only not in mailbox.groups and bool(mailbox.groups)
+
+
+def decide_expiry(plan: Plan, mailbox: Mailbox) -> None:
+    """Mail past its time leaves every line; who holds it may still settle."""
+    letters = mailbox.settings.dead_letter_expired
+    if letters and plan.now < mailbox.expire_from:
+        return
+    event = Expired(at=plan.now, mailbox=mailbox.number, ids=[], held=[])
+    for id in sorted(due_now(mailbox.expiries, plan.now)):
+        mail = plan.state.mails.get(id)
+        if mail is None or id in mailbox.ending:
+            continue
+        if letters and not _letters(plan, mailbox, mail):
+            # No room among the dead letters: the mail stays, undeliverable, and is looked at again.
+            mailbox.expire_from = plan.now + dead_letters_full_ms(mailbox.settings)
+        elif any(_holds(group, id) for group in mailbox.groups.values()):
+            event.held.append(id)
+        else:
+            event.ids.append(id)
+    if event.ids or event.held:
+        plan.events.append(event)
+
+
+def _holds(group: Group, id: int) -> bool:
+    delivery = group.open.get(id)
+    return delivery is not None and delivery.state is DeliveryState.LEASED
+
+
+def _letters(plan: Plan, mailbox: Mailbox, mail: Mail) -> bool:
+    """A dead letter for every group that has not settled the expired message and does not hold it."""
+    if not mailbox.groups:
+        return die(plan, mailbox, None, mail, "expired", kept=True) is None
+    for group in mailbox.groups.values():
+        if not group.owes(mail) or _holds(group, mail.id):
+            continue
+        delivery = group.open.get(mail.id)
+        attempts = delivery.attempts if delivery is not None else 0
+        if die(plan, mailbox, group, mail, "expired", attempts=attempts, kept=True):
+            return False
+    return True
+
+
+Stage = Callable[[Plan, Mailbox], None]
+STAGES: tuple[Stage, ...] = (decide_end, decide_lapses, decide_visible, decide_expiry, decide_idle)

@@ -284,12 +284,16 @@ class Due(Event, tag="due", kw_only=True):
 
 
 class Deleted(Event, tag="deleted", kw_only=True):
-    """Messages removed by a caller. ``settled_*`` count those that were settled already."""
+    """Messages removed by a caller. ``settled_*`` count those that were settled already.
+
+    ``histories``: (group, messages, bytes) of those that a group had still to read again.
+    """
 
     mailbox: int
     ids: list[int]
     settled_count: int = 0
     settled_bytes: int = 0
+    histories: list[tuple[int, int, int]] = []
 
 
 class Redriven(Event, tag="redriven", kw_only=True):

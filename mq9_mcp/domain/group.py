@@ -97,19 +97,23 @@ def in_memory(mailbox: Mailbox) -> Iterator[Mail]:
 
 
 def read_start(plan: Plan, start: str | int, argument: str) -> tuple[int, int]:
-    """``(start_id, start_at)``: a group owes mail with ``id >= start_id or visible_at > start_at``."""
+    """``(start_id, start_at)``: a group owes mail with ``id >= start_id or visible_at > start_at``.
+
+    Nobody begins in the future: whatever becomes visible once the group is there, it owes.
+    """
     if start == "earliest":
         return 0, 0
     if start == "latest":
         return plan.state.next_message, plan.now
     if isinstance(start, int):
-        return start, NEVER
+        return min(start, plan.state.next_message), plan.now
     if not start[:1].isdigit():
         raise Refused(
             "INVALID_ARGUMENT",
             f"{argument}: {start[:64]!r}; accepted: 'earliest', 'latest', a message id or a time",
         )
-    return NEVER, read_time(start, argument) - 1
+    at = read_time(start, argument)
+    return (NEVER, at - 1) if at <= plan.now else (plan.state.next_message, plan.now)
 
 
 def decide_revive(plan: Plan, group: Group, page: HistoryPage) -> None:

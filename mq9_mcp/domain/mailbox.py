@@ -21,7 +21,7 @@ from mq9_mcp.domain.errors import Refused
 from mq9_mcp.domain.events import Deleted, MailboxDropped, MailboxUpdated, Settings
 from mq9_mcp.domain.names import check_new_address, dead_letter_address
 from mq9_mcp.domain.plan import Plan
-from mq9_mcp.domain.state import Mailbox
+from mq9_mcp.domain.state import Group, History, Mailbox
 
 
 def settings_from(arguments: SettingsArguments | None, base: Settings) -> Settings:
@@ -128,11 +128,12 @@ def decide_update(plan: Plan, command: MailboxUpdate) -> dict[str, Any]:
     mailbox = plan.mailbox(command.address)
     settings = settings_from(command.settings, mailbox.settings)
     _check_settings(mailbox.address, settings)
+    unsettled = mailbox.unsettled + mailbox.history()[0]
     for name in ("ordered_by", "exactly_once"):
-        if getattr(settings, name) != getattr(mailbox.settings, name) and mailbox.unsettled:
+        if getattr(settings, name) != getattr(mailbox.settings, name) and unsettled:
             raise Refused(
                 "INVALID_ARGUMENT",
-                f"settings.{name}: cannot change while {mailbox.unsettled} messages are unsettled",
+                f"settings.{name}: cannot change while {unsettled} messages are unsettled",
                 "settle or delete them first, or make a new mailbox",
             )
     expires_at = mailbox.expires_at
@@ -188,8 +189,8 @@ def decide_delete(plan: Plan, command: MailboxDelete) -> dict[str, Any]:
         mail = plan.state.mails.get(id)
         if mail is not None and mail.mailbox == mailbox.number:
             continue
-        size = plan.ask.paged.settled.get(id)
-        if size is None:
+        settled = plan.ask.paged.settled.get(id)
+        if settled is None:
             raise Refused(
                 "MESSAGE_NOT_FOUND",
                 f"ids: there is no message {id} in {mailbox.address!r}; nothing was deleted",
@@ -197,6 +198,25 @@ def decide_delete(plan: Plan, command: MailboxDelete) -> dict[str, Any]:
                 id=id,
             )
         event.settled_count += 1
-        event.settled_bytes += size
+        event.settled_bytes += settled.size
+    for group in mailbox.groups.values():
+        if group.history is not None and event.settled_count:
+            event.histories.append((group.number, *_read_again(plan, group, group.history, event.ids)))
     plan.events.append(event)
     return {"deleted": len(event.ids)}
+
+
+def _read_again(plan: Plan, group: Group, history: History, ids: list[int]) -> tuple[int, int]:
+    """Messages and bytes among settled ``ids`` that ``group`` has still to read again."""
+    count = size = 0
+    for id in ids:
+        settled = plan.ask.paged.settled.get(id)
+        if settled is None or id in plan.state.mails or not settled.again:
+            continue
+        if settled.ended_seq > history.through:
+            continue
+        key = group.order_key(settled.tier, settled.visible_at, id)
+        if key > history.after and (id >= group.start_id or settled.visible_at > group.start_at):
+            count += 1
+            size += settled.size
+    return count, size

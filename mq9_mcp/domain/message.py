@@ -7,7 +7,6 @@ from typing import Any
 from mq9_mcp.domain.access import may_send, owns
 from mq9_mcp.domain.clock import milliseconds, seconds, wire_time
 from mq9_mcp.domain.commands import TIERS, MailboxSend, MessageArguments
-from mq9_mcp.domain.delivery import DeliveryState
 from mq9_mcp.domain.errors import Refused
 from mq9_mcp.domain.events import DedupKey, Extra, Mail, Sent
 from mq9_mcp.domain.limits import limit
@@ -262,7 +261,7 @@ def _times(plan: Plan, message: MessageArguments) -> tuple[int, int | None]:
         if expires_at <= visible_at:
             raise Refused(
                 "INVALID_ARGUMENT",
-                f"expires_at: {wire_time(expires_at)}; accepted: a time after {wire_time(visible_at)}, "
+                f"expires_at: {message.expires_at}; accepted: a time after {wire_time(visible_at)}, "
                 "when the message becomes visible",
             )
     return visible_at, expires_at
@@ -272,9 +271,7 @@ def _bounded(plan: Plan, time: Any, argument: str, furthest: int = 1) -> int:
     at = milliseconds(time)
     last = plan.now + furthest * limit("delay_s_max") * 1000
     if at > last:
-        raise Refused(
-            "INVALID_ARGUMENT", f"{argument}: {wire_time(at)}; accepted: times up to {wire_time(last)}"
-        )
+        raise Refused("INVALID_ARGUMENT", f"{argument}: {time}; accepted: times up to {wire_time(last)}")
     return max(at, plan.now) if argument == "deliver_at" else at
 
 
@@ -338,7 +335,7 @@ def key_counts(mailbox: Mailbox, key: DedupKey, now: int) -> bool:
 def _replace(plan: Plan, box: _Letterbox, mailbox: Mailbox, state_key: str) -> None:
     """Withdraw the older visible copies of a state key, those of the same call included."""
     planned = box.copies.pop((mailbox.number, state_key), [])
-    withdrawn, superseded = replaced_by(mailbox, state_key)
+    withdrawn, superseded = replaced_by(plan, mailbox, state_key)
     fresh = [id for id in withdrawn if id not in box.event.withdrawn]
     box.event.withdrawn.extend(fresh + planned)
     box.event.superseded.extend(id for id in superseded if id not in box.event.superseded)
@@ -349,15 +346,15 @@ def _replace(plan: Plan, box: _Letterbox, mailbox: Mailbox, state_key: str) -> N
         plan.count(mailbox, -1, -size)
 
 
-def replaced_by(mailbox: Mailbox, state_key: str) -> tuple[list[int], list[int]]:
+def replaced_by(plan: Plan, mailbox: Mailbox, state_key: str) -> tuple[list[int], list[int]]:
     """What a newly visible copy replaces: ids to withdraw at once, and ids that somebody holds."""
     withdrawn, held = [], []
     for id in mailbox.state_keys.get(state_key, ()):
-        leased = any(
-            id in group.open and group.open[id].state is DeliveryState.LEASED
-            for group in mailbox.groups.values()
-        )
-        if not leased:
+        mail = plan.state.mails[id]
+        owing = [group for group in mailbox.groups.values() if plan.still_owes(group, mail)]
+        if mailbox.groups and not owing:
+            continue  # this call settles it
+        if not any(plan.still_leased(group, mail) for group in owing):
             withdrawn.append(id)
         elif id not in mailbox.ending:
             held.append(id)

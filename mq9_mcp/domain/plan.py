@@ -11,6 +11,7 @@ from collections.abc import Callable
 from msgspec import Struct, field
 
 from mq9_mcp.domain.access import may_send
+from mq9_mcp.domain.delivery import DeliveryState
 from mq9_mcp.domain.errors import Refused
 from mq9_mcp.domain.events import DedupKey, Event, Mail, MailboxCreated, Settings
 from mq9_mcp.domain.state import Caller, Group, Mailbox, State, no_mailbox
@@ -51,6 +52,16 @@ class HistorySize(Struct, frozen=True):
     settled: tuple[int, int]
 
 
+class PagedSettled(Struct, frozen=True):
+    """A settled message that is to be deleted."""
+
+    size: int
+    ended_seq: int
+    tier: int
+    visible_at: int
+    again: bool  # a group that reads settled mail again would get it
+
+
 class Paged(Struct, frozen=True):
     """What memory does not hold and this command needs, brought in before it is decided."""
 
@@ -58,7 +69,7 @@ class Paged(Struct, frozen=True):
     keys: dict[tuple[int, str], DedupKey] = field(default_factory=dict)
     deliveries: dict[tuple[int, int], PagedDelivery] = field(default_factory=dict)
     histories: dict[int, HistorySize] = field(default_factory=dict)
-    settled: dict[int, int] = field(default_factory=dict)  # settled message: its bytes
+    settled: dict[int, PagedSettled] = field(default_factory=dict)
 
 
 NOTHING_PAGED = Paged()
@@ -87,6 +98,7 @@ class Plan:
         self.bodies: list[bytes] = []
         self.body_bytes = 0
         self.settled: set[tuple[int, int]] = set()  # (group, message) that this plan settles
+        self.outcomes: dict[tuple[int, int], str] = {}  # (group, message): what the worker said in this call
         self._mailboxes: dict[str, Mailbox] = {}
         self._messages = state.next_message
         self._groups = state.next_group
@@ -210,3 +222,16 @@ class Plan:
             other is not group and other.owes(mail) and (other.number, mail.id) not in self.settled
             for other in groups.values()
         )
+
+    def still_owes(self, group: Group, mail: Mail) -> bool:
+        """True if ``group`` still has to settle the message after what this plan holds so far."""
+        place = (group.number, mail.id)
+        return group.owes(mail) and place not in self.settled and self.outcomes.get(place) != "ack"
+
+    def still_leased(self, group: Group, mail: Mail) -> bool:
+        """True if a message that ``group`` still owes is leased after what this plan holds so far."""
+        outcome = self.outcomes.get((group.number, mail.id))
+        if outcome is not None:
+            return outcome == "extend"
+        delivery = group.open.get(mail.id)
+        return delivery is not None and delivery.state is DeliveryState.LEASED

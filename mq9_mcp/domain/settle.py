@@ -93,6 +93,7 @@ def _send_along(
     plan: Plan, settling: _Settling, messages: MessageArguments | list[MessageArguments]
 ) -> list[dict[str, Any]]:
     if settling.done:
+        plan.outcomes = settling.done
         receipts = send(plan, messages if isinstance(messages, list) else [messages])
         encoded = msgspec.json.encode(receipts).decode()
         for event in plan.events:

@@ -85,9 +85,11 @@ class Group:
 
     def history_key(self, mail: Mail) -> tuple[int, int, int]:
         """The order in which history is read again: line order, in ordered mailboxes store order."""
-        if self.mailbox.settings.ordered_by:
-            return (0, 0, mail.id)
-        return (mail.tier, mail.visible_at, mail.id)
+        return self.order_key(mail.tier, mail.visible_at, mail.id)
+
+    def order_key(self, tier: int, visible_at: int, id: int) -> tuple[int, int, int]:
+        """``history_key`` of a message that is not in memory."""
+        return (0, 0, id) if self.mailbox.settings.ordered_by else (tier, visible_at, id)
 
     def watch(self, until: int, messages: list[int]) -> None:
         """Remember to look at leases or backoffs when they end."""
@@ -118,9 +120,7 @@ class Group:
         """True if a lease or backoff of the message ends at ``until``."""
         delivery = self.open.get(message)
         return (
-            delivery is not None
-            and delivery.until == until
-            and delivery.state is not DeliveryState.WAITING
+            delivery is not None and delivery.until == until and delivery.state is not DeliveryState.WAITING
         )
 
 
@@ -144,6 +144,7 @@ class Mailbox:
         self.state_keys: dict[str, list[int]] = {}  # visible copies, oldest first
         self.delayed: list[tuple[int, int]] = []
         self.expiries: list[tuple[int, int]] = []
+        self.expire_from = 0  # the dead letters were full: expired mail is looked at again then
         self.outside: set[int] = set()  # visible mail that is in no log: revived or redriven
         self.ending: dict[int, str] = {}  # expired or withdrawn, but somebody holds a lease
         self.unsettled = 0
@@ -181,17 +182,20 @@ class Mailbox:
         """The messages that are not visible yet."""
         return [id for _, id in self.delayed if id in self.state.mails]
 
+    def _expired(self, id: int) -> bool:
+        return id not in self.state.mails or id in self.ending
+
     def next_due(self) -> int:
         """When time changes something here next."""
         due = self.expires_at if self.expires_at is not None else NEVER
         while self.delayed and self.delayed[0][1] not in self.state.mails:
             heappop(self.delayed)
-        while self.expiries and self.expiries[0][1] not in self.state.mails:
+        while self.expiries and self._expired(self.expiries[0][1]):
             heappop(self.expiries)
         if self.delayed:
             due = min(due, self.delayed[0][0])
         if self.expiries:
-            due = min(due, self.expiries[0][0])
+            due = min(due, max(self.expiries[0][0], self.expire_from))
         for group in self.groups.values():
             due = min(due, group.next_timer(), group.idle_at())
         return due

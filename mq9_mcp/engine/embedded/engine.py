@@ -20,7 +20,7 @@ from mq9_mcp.domain.commands import (
 )
 from mq9_mcp.domain.decide import decide
 from mq9_mcp.domain.delivery import DeliveryState
-from mq9_mcp.domain.due import decide_due
+from mq9_mcp.domain.due import STAGES
 from mq9_mcp.domain.errors import Refused, Unavailable
 from mq9_mcp.domain.events import Leased, Opened, Released, Sent
 from mq9_mcp.domain.group import decide_join, decide_revive, fetched_addresses, group_view
@@ -218,18 +218,27 @@ class EmbeddedEngine(Store):
         """Bring every mailbox that has something due up to ``ask.now``."""
         state = self.state
         now = self._settle_time(ask).now
+        if not state.alarms or state.alarms[0][0] > now:
+            return
         while state.next_alarm() <= now:
             mailbox = state.mailboxes[state.alarms[0][1]]
-            plan = Plan(state, SYSTEM, ask)
-            decide_due(plan, mailbox)
-            if plan.events:
-                self.commit(plan)
-            ready = sum(backoff_over(group, now) for group in mailbox.groups.values())
-            if ready:
-                self.listener.arrived(mailbox.address, ready)
-            mailbox.alarm = NEVER
-            if mailbox.number in state.mailboxes:
-                state.watch(mailbox, max(mailbox.next_due(), now + 1))
+            for stage in STAGES:
+                plan = Plan(state, SYSTEM, ask)
+                stage(plan, mailbox)
+                if plan.events:
+                    self.commit(plan)
+                if mailbox.number not in state.mailboxes:
+                    break
+            else:
+                self._wait_anew(mailbox, now)
+
+    def _wait_anew(self, mailbox: Mailbox, now: int) -> None:
+        """Tell who waits what came out of backoff; set the alarm for what is due next."""
+        for group in mailbox.groups.values():
+            if ready := backoff_over(group, now):
+                self.listener.arrived(mailbox.address, ready, group.name)
+        mailbox.alarm = NEVER
+        self.state.watch(mailbox, max(mailbox.next_due(), now + 1))
 
     async def _fetch(self, caller: Caller, command: MailboxFetch, ask: Ask) -> dict[str, Any]:
         while True:

@@ -163,6 +163,8 @@ def _mailbox_created(fold: Rows, entry: Entry, event: e.MailboxCreated) -> None:
 
 
 def _mailbox_updated(fold: Rows, entry: Entry, event: e.MailboxUpdated) -> None:
+    fold.write()
+    fold.tables.run("forget_mailbox_keys", [event.mailbox, limit("dedup_window_s"), event.at])
     settings = _encode(event.settings).decode()
     fold.tables.run("update_mailbox", [settings, event.description, event.expires_at, event.mailbox])
 

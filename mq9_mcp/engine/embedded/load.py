@@ -138,7 +138,7 @@ def _load_deliveries(state: State, tables: Tables) -> None:
     for row in tables.rows("load_open"):
         touched.setdefault(row[0], {})[row[1]] = row[2:]
     for group in state.groups.values():
-        _load_outside(group, settled)
+        _load_outside(group, settled, touched.get(group.number, {}))
         for log in group.mailbox.logs.tiers:
             for mail in list(log.since(0)):
                 held = mail.id in touched.get(group.number, {})
@@ -150,10 +150,11 @@ def _load_deliveries(state: State, tables: Tables) -> None:
                 _load_delivery(group, id, row)
 
 
-def _load_outside(group: Group, settled: set[tuple[int, int]]) -> None:
+def _load_outside(group: Group, settled: set[tuple[int, int]], touched: dict[int, tuple[Any, ...]]) -> None:
     for id in sorted(group.mailbox.outside):
         mail = group.mailbox.state.mails[id]
-        if (group.number, id) not in settled and wanted(group, mail):
+        ended = id in group.mailbox.ending and id not in touched
+        if (group.number, id) not in settled and wanted(group, mail) and not ended:
             group.open[id] = Delivery()
             group.line.enter(mail)
 
@@ -179,8 +180,9 @@ def _load_delivery(group: Group, id: int, row: tuple[Any, ...]) -> None:
 def _load_keys(state: State, tables: Tables) -> None:
     counts = dict(tables.rows("count_keys"))
     for number, key, message, at, digest, session in tables.rows("load_keys", [KEYS_MAX, KEYS_MAX]):
-        state.mailboxes[number].dedup[key] = DedupKey(key, message, at, digest, session)
-        state.dedup_keys += 1
+        dedup = state.mailboxes[number].dedup
+        state.dedup_keys += dedup.pop(key, None) is None  # a later send under the key replaces it
+        dedup[key] = DedupKey(key, message, at, digest, session)
     for number, count in counts.items():
         mailbox: Mailbox = state.mailboxes[number]
         mailbox.dedup_spilled = count > len(mailbox.dedup)

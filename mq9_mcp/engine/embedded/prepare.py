@@ -31,6 +31,7 @@ from mq9_mcp.domain.plan import (
     Paged,
     PagedDelivery,
     PagedMessage,
+    PagedSettled,
     Plan,
 )
 from mq9_mcp.domain.state import Caller, Group, Mailbox, State
@@ -171,7 +172,7 @@ def for_delete(engine: Source, caller: Caller, command: MailboxDelete, ask: Ask)
 
 async def _page_settled(engine: Source, mailbox: Mailbox, ids: list[int], ask: Ask) -> None:
     rows = await engine.read_rows("page_settled", [mailbox.number, min(ids), max(ids), ids])
-    _paged(ask).settled.update(rows)
+    _paged(ask).settled.update((id, PagedSettled(*row)) for id, *row in rows)
 
 
 def for_reset(engine: Source, caller: Caller, command: GroupReset, ask: Ask) -> Work | None:

@@ -104,6 +104,7 @@ class Rows:
     def clear(self) -> None:
         self._new: dict[int, list[Any]] = {}
         self._copies: list[tuple[Any, ...]] = []
+        self._sources: dict[int, int] = {}
         self._ended: dict[int, tuple[int, int, int, str | None]] = {}
         self._ending: dict[int, tuple[int, int, int, str | None]] = {}
         self._shown: set[int] = set()
@@ -144,9 +145,13 @@ class Rows:
             at,
             in_reply_to,
         )
+        if body is None and source in self._new:
+            body = self._new[source][len(head)]
         if body is not None:
             self._new[mail.id] = [*head, body, delayed, outside, None, None, None]
         else:
+            source = self._sources.get(source, source)  # a copy of a copy that is not in the table yet
+            self._sources[mail.id] = source
             self._copies.append((*head, delayed, outside, source))
 
     def add_key(self, mailbox: int, key: e.DedupKey) -> None:

@@ -96,6 +96,13 @@ insert into ids select id, 0, 0, null from messages where mailbox = ? and ended_
 -- name: extend_floor
 update open_deliveries set until = greatest(until, ?) where state = 'leased'
 
+-- name: forget_mailbox_keys
+delete from dedup_keys using mailboxes
+where dedup_keys.mailbox = ? and dedup_keys.mailbox = mailboxes.number
+    and not coalesce(cast(json_extract(mailboxes.settings, '$.exactly_once') as boolean), false)
+    and dedup_keys.sent_at + 1000 * coalesce(cast(json_extract(mailboxes.settings, '$.dedup_window_s') as bigint), ?)
+        <= ?
+
 -- name: forget_keys
 delete from dedup_keys using mailboxes
 where dedup_keys.mailbox = mailboxes.number

@@ -37,4 +37,4 @@ select mailbox, key, message, sent_at, digest, session from dedup_keys order by 
 offset greatest(0, (select count(*) from dedup_keys) - ?)
 
 -- name: count_keys
-select mailbox, count(*) from dedup_keys group by mailbox
+select mailbox, count(distinct key) from dedup_keys group by mailbox

@@ -31,7 +31,8 @@ select message, sent_at, digest, session from dedup_keys
 where mailbox = ? and key = ? order by message desc limit 1
 
 -- name: page_settled
-select id, size from messages
+select id, size, ended_seq, tier, visible_at, ending is null and not delayed and only_group is null
+from messages
 where mailbox = ? and ended_seq is not null and id between ? and ? and list_contains(?, id)
 
 -- name: page_bodies
