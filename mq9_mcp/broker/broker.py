@@ -32,8 +32,7 @@ class Broker:
         self.stopping = False
         self._secrets = Secrets()
         self._calls = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._idle = asyncio.Event()  # set once the last call of a stopping broker has ended
         self._draining = asyncio.Event()
         self._stop = asyncio.Event()
         self._upkeep = asyncio.get_running_loop().create_task(self._keep_up(), name="mq9-upkeep")
@@ -51,7 +50,6 @@ class Broker:
         if self.stopping:
             raise Unavailable("SHUTTING_DOWN", "the broker is stopping", "connect again in a moment")
         self._calls += 1
-        self._idle.clear()
         try:
             if isinstance(command, MailboxFetch) and command.wait_s:
                 return await self._long_poll(caller, command)
@@ -62,7 +60,7 @@ class Broker:
             return await self.engine.execute(caller, command, self.ask())
         finally:
             self._calls -= 1
-            if not self._calls:
+            if self.stopping and not self._calls:
                 self._idle.set()
 
     async def _long_poll(self, caller: Caller, command: MailboxFetch) -> dict[str, Any]:
@@ -109,7 +107,8 @@ class Broker:
         self.stopping = True
         self._draining.set()
         self.bell.ring_all()
-        await self._idle.wait()
+        if self._calls:
+            await self._idle.wait()
         self._stop.set()
         await self._upkeep
         await self.engine.close()

@@ -1,4 +1,4 @@
-"""Which room decides which command. ``decide`` is pure: it reads the state and writes only the plan."""
+"""Which room decides which command; fetches, which make groups first, the engine brings to ``lease``. ``decide`` is pure: it reads the state and writes only the plan."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 from mq9_mcp.domain import commands as c
 from mq9_mcp.domain.dead import decide_redrive
 from mq9_mcp.domain.group import decide_group_delete, decide_group_list, decide_group_reset
-from mq9_mcp.domain.lease import decide_fetch
 from mq9_mcp.domain.mailbox import (
     decide_create,
     decide_delete,
@@ -30,7 +29,6 @@ DECIDE: dict[type[c.Command], Decide] = {
     c.MailboxList: decide_list,
     c.MailboxDrop: decide_drop,
     c.MailboxSend: decide_send,
-    c.MailboxFetch: decide_fetch,
     c.MailboxAck: decide_ack,
     c.MailboxDelete: decide_delete,
     c.MailboxRedrive: decide_redrive,

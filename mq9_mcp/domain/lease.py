@@ -11,7 +11,7 @@ from mq9_mcp.domain.clock import seconds, wire_time
 from mq9_mcp.domain.commands import MailboxFetch
 from mq9_mcp.domain.events import GroupSeen, Leased, Mail
 from mq9_mcp.domain.filters import Filter, filter_of
-from mq9_mcp.domain.group import fetched_addresses
+from mq9_mcp.domain.group import fetched_addresses, read_start
 from mq9_mcp.domain.limits import REMAINING_MAX, limit
 from mq9_mcp.domain.names import lease_token
 from mq9_mcp.domain.plan import Plan
@@ -24,13 +24,27 @@ _SEEN_EVERY = limit("group_idle_s") * 1000 // 100
 Chosen = tuple[Group, Mail]
 
 
-def decide_fetch(plan: Plan, command: MailboxFetch) -> dict[str, Any]:
-    """Lease what fits to the caller; its groups exist by now.
+def joined(plan: Plan, command: MailboxFetch) -> list[Group] | None:
+    """The groups that a fetch reads; None if one of them, or the agent's own mailbox, must be made first."""
+    if command.deliver != "earliest":
+        read_start(plan, command.deliver, "deliver")  # counts only for a new group, but is never nonsense
+    groups = []
+    for address in fetched_addresses(plan, command):
+        if address == plan.caller.agent and plan.find(address) is None:
+            return None
+        group = plan.mailbox(address).groups.get(command.group)
+        if group is None:
+            return None
+        groups.append(group)
+    return groups
+
+
+def decide_fetch(plan: Plan, command: MailboxFetch, groups: list[Group]) -> dict[str, Any]:
+    """Lease what fits to the caller.
 
     The reply is ``{messages, remaining, cancel_requested}``; a message is ``(mail, address, fields)``
     until its body joins it.
     """
-    groups = [plan.mailbox(address).groups[command.group] for address in fetched_addresses(plan, command)]
     for group in groups:
         if plan.now - group.seen_at >= _SEEN_EVERY:
             plan.events.append(GroupSeen(at=plan.now, group=group.number))

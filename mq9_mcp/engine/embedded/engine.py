@@ -13,10 +13,12 @@ from mq9_mcp.domain.apply_delivery import backoff_over
 from mq9_mcp.domain.commands import (
     Command,
     GroupList,
+    MailboxAck,
     MailboxFetch,
     MailboxGet,
     MailboxList,
     MailboxQuery,
+    MailboxSend,
 )
 from mq9_mcp.domain.decide import decide
 from mq9_mcp.domain.delivery import DeliveryState
@@ -24,6 +26,7 @@ from mq9_mcp.domain.due import STAGES
 from mq9_mcp.domain.errors import Refused, Unavailable
 from mq9_mcp.domain.events import Leased, Opened, Released, Sent
 from mq9_mcp.domain.group import decide_join, decide_revive, fetched_addresses, group_view
+from mq9_mcp.domain.lease import decide_fetch, joined
 from mq9_mcp.domain.limits import limit
 from mq9_mcp.domain.mailbox import mailbox_view
 from mq9_mcp.domain.names import DEFAULT_GROUP, read_lease_token
@@ -44,6 +47,7 @@ from mq9_mcp.engine.embedded.store import Store
 from mq9_mcp.engine.embedded.tables import MEMORY_LIMIT
 
 RESTART_LEASE_MS = limit("restart_lease_s") * 1000
+PLAIN = (MailboxSend, MailboxAck)  # their replies name nothing that a change would complete
 READS = (GroupList, MailboxGet, MailboxList)  # answered from memory alone
 SYSTEM = Caller("mq9", "mq9.broker", True)
 
@@ -101,14 +105,16 @@ class EmbeddedEngine(Store):
     async def execute(self, caller: Caller, command: Command, ask: Ask) -> dict[str, Any]:
         """Decide ``command``, store what it changes, return its reply; or raise ``Mq9Error``."""
         try:
-            if isinstance(command, MailboxQuery):
+            kind = type(command)
+            if kind is MailboxQuery:
                 return await self._query(caller, command, ask)
-            self.check()
+            if self.broken is not None or self.closed:
+                self.check()
             if self.folder.backlog_bytes > BACKLOG_BYTES:
                 await self.folder.reach(self.journal.durable_seq)
-            if isinstance(command, MailboxFetch):
+            if kind is MailboxFetch:
                 return await self._fetch(caller, command, ask)
-            bring_in = prepare.PREPARE.get(type(command))
+            bring_in = prepare.PREPARE.get(kind)
             if bring_in is not None and (work := bring_in(self, caller, command, ask)) is not None:
                 await work
                 self.check()
@@ -116,7 +122,9 @@ class EmbeddedEngine(Store):
         except Refused:
             await self.durable()
             raise
-        await self.durable()
+        pending = self.journal.pending()
+        if pending is not None:
+            await pending
         return reply
 
     def next_due(self) -> int:
@@ -174,7 +182,8 @@ class EmbeddedEngine(Store):
 
     def _settle_time(self, ask: Ask) -> Ask:
         """Time never goes back, whatever was awaited since ``ask`` was made."""
-        ask.now = max(ask.now, self.state.at)
+        if ask.now < self.state.at:
+            ask.now = self.state.at
         return ask
 
     def _decide(self, caller: Caller, command: Command, ask: Ask) -> dict[str, Any]:
@@ -190,7 +199,7 @@ class EmbeddedEngine(Store):
             self.commit(plan)
         if ask.stored is not None:
             ask.stored([receipt["id"] for receipt in reply["receipts"]])
-        return self._complete(reply)
+        return reply if type(command) in PLAIN else self._complete(reply)
 
     def _complete(self, reply: dict[str, Any]) -> dict[str, Any]:
         """Replace names by what stands there after the change."""
@@ -242,12 +251,13 @@ class EmbeddedEngine(Store):
 
     async def _fetch(self, caller: Caller, command: MailboxFetch, ask: Ask) -> dict[str, Any]:
         while True:
-            groups = await self._join(caller, command, ask)
             self._pass_time(ask)
             plan = Plan(self.state, caller, ask)
-            if any(self.state.groups.get(group.number) is not group for group in groups):
-                continue  # ended while its history was read
-            reply = decide(plan, command)
+            groups = joined(plan, command)
+            if groups is None:
+                await self._join(caller, command, ask)
+                continue
+            reply = decide_fetch(plan, command, groups)
             behind = [group for group in groups if group.history is not None]
             if not behind or len(reply["messages"]) == command.max:
                 break
@@ -257,23 +267,28 @@ class EmbeddedEngine(Store):
             group.fetched_at, group.grace = plan.now, 0
         if plan.events:
             self.commit(plan)
-        leases = [event for event in plan.events if isinstance(event, Leased)]
+        pending = self.journal.pending()
         try:
-            await self.durable()
-            reply["messages"] = await self.messages.deliver(reply["messages"])
+            if pending is not None:
+                await pending
+            return await self._handed_out(reply)
         except asyncio.CancelledError:
+            leases = [event for event in plan.events if isinstance(event, Leased)]
             self._release([(lease.group, id, lease.secret) for lease in leases for id in lease.ids], ask)
             raise
+
+    async def _handed_out(self, reply: dict[str, Any]) -> dict[str, Any]:
+        """The reply with the bodies of its messages."""
+        found, missing = self.messages.at_hand(reply["messages"])
+        if missing:
+            found = await self.messages.from_tables(reply["messages"], found, missing)
+        reply["messages"] = found
         return reply
 
-    async def _join(self, caller: Caller, command: MailboxFetch, ask: Ask) -> list[Group]:
-        """The groups of a fetch, made if this is their first; the agent's own mailbox too."""
-        self._pass_time(ask)
+    async def _join(self, caller: Caller, command: MailboxFetch, ask: Ask) -> None:
+        """Make what the first fetch makes: its groups, and the agent's own mailbox."""
         plan = Plan(self.state, caller, ask)
-        addresses = fetched_addresses(plan, command)
-        mailboxes = [self.state.addresses.get(address) for address in addresses]
-        if all(mailbox is not None and command.group in mailbox.groups for mailbox in mailboxes):
-            return [plan.mailbox(address).groups[command.group] for address in addresses]
+        mailboxes = [self.state.addresses.get(address) for address in fetched_addresses(plan, command)]
         new = [box for box in mailboxes if box is not None and command.group not in box.groups]
         work = prepare.history_sizes(self, caller, new, command.deliver, "deliver", ask)
         if work is not None:
@@ -284,7 +299,6 @@ class EmbeddedEngine(Store):
         decide_join(plan, command)
         if plan.events:
             self.commit(plan)
-        return [self.state.addresses[address].groups[command.group] for address in addresses]
 
     async def _revive(self, group: Group, ask: Ask) -> None:
         page = await prepare.history_page(self, group)

@@ -6,6 +6,10 @@ what was gathered, then run their own statements.
 
 from __future__ import annotations
 
+import contextlib
+
+import duckdb
+
 from mq9_mcp.domain.limits import limit
 from mq9_mcp.engine.embedded.fold_events import HANDLERS
 from mq9_mcp.engine.embedded.journal import Entry
@@ -15,30 +19,41 @@ from mq9_mcp.engine.embedded.rows import NUMBERS, Rows
 class Fold(Rows):
     """Folds records into the tables; between two calls the tables are those of ``seq``."""
 
+    sound = True  # False after a failed transaction, until what stands here is read from the tables anew
+
     def fold(self, entries: list[Entry]) -> None:
         """Fold ``entries`` in one transaction; on an error nothing of it is in the tables."""
         con = self.tables.con
+        if not self.sound:
+            self._read_again()
         con.begin()
         try:
             for entry in entries:
-                for event in entry.events:
-                    HANDLERS[type(event)](self, entry, event)
-                    self.at = max(self.at, event.at)
-                self.seq = entry.seq
+                if entry.seq > self.seq:
+                    self._fold_one(entry)
             self.write()
             for name, value in {"folded_seq": self.seq, "folded_at": self.at, **self.numbers}.items():
                 self.tables.set_meta(name, value)
             con.commit()
         except BaseException:
-            try:
+            self.sound = False
+            with contextlib.suppress(duckdb.Error):  # what failed may have ended the transaction
                 con.rollback()
-            finally:
-                self.seq = self.tables.meta("folded_seq")
-                self.at = self.tables.meta("folded_at")
-                self.numbers = {name: self.tables.meta(name) for name in NUMBERS}
-                self.load_open()
-                self.clear()
             raise
+
+    def _fold_one(self, entry: Entry) -> None:
+        for event in entry.events:
+            HANDLERS[type(event)](self, entry, event)
+            self.at = max(self.at, event.at)
+        self.seq = entry.seq
+
+    def _read_again(self) -> None:
+        self.seq = self.tables.meta("folded_seq")
+        self.at = self.tables.meta("folded_at")
+        self.numbers = {name: self.tables.meta(name) for name in NUMBERS}
+        self.load_open()
+        self.clear()
+        self.sound = True
 
     def forget_keys(self) -> None:
         """Delete dedup keys whose window is over, in a transaction of their own."""

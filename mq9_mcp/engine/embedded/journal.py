@@ -1,7 +1,9 @@
-"""The journal: records gathered into commits, one write and one fdatasync each, by its own thread.
+"""The journal: records gathered into commits, one write and one fdatasync each.
 
 The event loop appends records and learns their positions at once; a commit takes what many callers
-appended meanwhile. A commit that cannot be written is cut off again, so "failed" means "not stored".
+appended meanwhile. On a quick disk the loop writes commits itself, as waking a thread and being woken
+by it takes longer than the disk; on a slow one a thread of its own writes them. A commit that cannot
+be written is cut off again, so "failed" means "not stored".
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -36,6 +39,7 @@ from mq9_mcp.engine.embedded.segments import (
 
 SEGMENT_BYTES = 16 * 1024 * 1024
 BATCH_BYTES = 8 * 1024 * 1024  # a commit larger than this is split: its callers wait for the disk
+INLINE_S = 0.002  # commits up to this long are written on the event loop: two thread switches cost more
 RECENT_BYTES = 16 * 1024 * 1024
 _RETRY_S = 0.1
 
@@ -55,7 +59,7 @@ class Entry:
 class Batch:
     """The records of one commit, and who waits for it."""
 
-    __slots__ = ("entries", "first_seq", "offset", "records", "segment", "size", "waiters")
+    __slots__ = ("entries", "error", "first_seq", "offset", "records", "segment", "size", "waiters")
 
     def __init__(self, segment: Segment, first_seq: int) -> None:
         self.segment = segment
@@ -65,6 +69,7 @@ class Batch:
         self.records: list[bytes] = []
         self.entries: list[Entry] = []
         self.waiters: list[asyncio.Future[None]] = []
+        self.error: OSError | None = None
 
     @property
     def last_seq(self) -> int:
@@ -95,12 +100,14 @@ class Journal:
         self._on_commit = on_commit
         self._on_failure = on_failure
         self._hash = b""
-        self._recent: dict[int, bytes] = {}  # by position, oldest first
+        self._recent: dict[int, bytes] = {}
+        self._recent_order: deque[int] = deque()
         self._recent_bytes = 0
         self._forming: Batch | None = None
         self._ready: deque[Batch] = deque()
         self._writing: Batch | None = None
         self._scheduled = False
+        self._sync_s = 0.0  # how long a commit takes on this disk, smoothed
         self._queue: SimpleQueue[Batch | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -192,13 +199,24 @@ class Journal:
                 return future
         raise AssertionError(f"record {seq} is in no commit")
 
+    def pending(self) -> asyncio.Future[None] | None:
+        """A future that is done when everything appended is on disk; None if it is already."""
+        if self.last_seq == self.durable_seq:
+            return None
+        batch = self._forming or (self._ready[-1] if self._ready else self._writing)
+        assert batch is not None
+        assert self._loop is not None
+        future: asyncio.Future[None] = self._loop.create_future()
+        batch.waiters.append(future)
+        return future
+
     def remember(self, position: int, body: bytes) -> None:
         """Keep a body that was just appended at hand: it is often read at once."""
         self._recent[position] = body
+        self._recent_order.append(position)
         self._recent_bytes += len(body)
         while self._recent_bytes > RECENT_BYTES:
-            oldest = next(iter(self._recent))
-            self._recent_bytes -= len(self._recent.pop(oldest))
+            self._recent_bytes -= len(self._recent.pop(self._recent_order.popleft()))
 
     def read(self, position: int, size: int) -> bytes | None:
         """``size`` bytes of a body at ``position``; None if its segment is gone."""
@@ -218,23 +236,34 @@ class Journal:
             self._writing = self._ready.popleft()
         else:
             self._writing, self._forming = self._forming, None
-        if self._writing is not None:
-            self._queue.put(self._writing)
+        if self._writing is None:
+            return
+        batch = self._writing
+        if self._sync_s <= INLINE_S:
+            batch.error = self._write(batch)
+            if batch.error is None:
+                self._written(batch)
+                return
+        self._queue.put(batch)
 
     def _run(self) -> None:
         assert self._loop is not None
         while (batch := self._queue.get()) is not None:
-            error = self._write(batch)
-            self._loop.call_soon_threadsafe(self._written, batch, error)
+            batch.error = batch.error or self._write(batch)
+            if batch.error is not None:
+                self._cut(batch)
+            self._loop.call_soon_threadsafe(self._written, batch)
 
     def _write(self, batch: Batch) -> OSError | None:
         frame, digest = encode_frame(batch.segment.salt, batch.first_seq, batch.records, self._hash)
+        begin = time.perf_counter()
         try:
             self.disk.write(batch.segment.fd, frame, batch.offset)
             self.disk.sync(batch.segment.fd)
         except OSError as error:
-            self._cut(batch)
+            self._sync_s = 10 * INLINE_S
             return error
+        self._sync_s += (time.perf_counter() - begin - self._sync_s) / 8
         self._hash = digest
         return None
 
@@ -250,10 +279,10 @@ class Journal:
                     return
                 waiting.wait(_RETRY_S)
 
-    def _written(self, batch: Batch, error: OSError | None) -> None:
+    def _written(self, batch: Batch) -> None:
         self._writing = None
-        if error is not None:
-            self._fail(batch, error)
+        if batch.error is not None:
+            self._fail(batch, batch.error)
             return
         self.commits += 1
         self.durable_seq = batch.segment.last_seq = batch.last_seq
@@ -269,6 +298,7 @@ class Journal:
         failed = [batch, *self._ready, *([self._forming] if self._forming else [])]
         self._ready.clear()
         self._recent.clear()
+        self._recent_order.clear()
         self._recent_bytes = 0
         self._forming = None
         self.last_seq = self.durable_seq

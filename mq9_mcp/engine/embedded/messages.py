@@ -27,33 +27,34 @@ class Messages:
         self.journal = journal
         self.folder = folder
 
-    async def deliver(self, messages: Sequence[Delivered]) -> list[dict[str, Any]]:
-        """The delivered messages, each ``(mail, address, delivery fields)`` before."""
+    def at_hand(self, messages: Sequence[Delivered]) -> tuple[list[dict[str, Any]], list[int]]:
+        """The delivered messages, each ``(mail, address, delivery fields)`` before, and the ids of bodies
+        that are not in the journal any more: their messages are empty so far."""
         read = self.journal.read
-        found: list[dict[str, Any] | None] = []
+        found: list[dict[str, Any]] = []
         missing: list[int] = []
         for mail, address, fields in messages:
             body = read(mail.position, mail.size)
             if body is None:
                 missing.append(mail.id)
-                found.append(None)
+                found.append({})
             else:
                 found.append(wire_message(mail, address, body, fields))
-        if not missing:
-            return [message for message in found if message is not None]
-        bodies = await self._from_tables(missing)
-        return [
-            message or wire_message(mail, address, bodies[mail.id], fields)
-            for message, (mail, address, fields) in zip(found, messages, strict=True)
-        ]
+        return found, missing
 
-    async def _from_tables(self, ids: list[int]) -> dict[int, str]:
-        """Bodies whose segment is gone; it went only after they were folded."""
+    async def from_tables(
+        self, messages: Sequence[Delivered], found: list[dict[str, Any]], ids: list[int]
+    ) -> list[dict[str, Any]]:
+        """``found`` with the missing bodies from DuckDB; their segments went only after they were folded."""
 
         def bodies(con: duckdb.DuckDBPyConnection) -> dict[int, str]:
             return dict(con.execute(SQL["page_bodies"], [min(ids), max(ids), ids]).fetchall())
 
-        return await self.folder.read(0, bodies)
+        known = await self.folder.read(0, bodies)
+        return [
+            message or wire_message(mail, address, known[mail.id], fields)
+            for message, (mail, address, fields) in zip(found, messages, strict=True)
+        ]
 
 
 def wire_message(mail: Mail, address: str, body: bytes | str, fields: dict[str, Any]) -> dict[str, Any]:

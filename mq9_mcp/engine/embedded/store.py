@@ -31,6 +31,7 @@ from mq9_mcp.engine.embedded.tables import Tables
 
 JOURNAL_FOLDER = "journal"
 TABLES_FILE = "mq9.duckdb"
+GC_THRESHOLD = 20_000
 _RECOVER_S = 0.2
 
 
@@ -74,6 +75,8 @@ class Store:
         # What was just built lives long: keep it out of every later collection.
         gc.collect()
         gc.freeze()
+        # A command makes dozens of short-lived objects and hardly a cycle: look for cycles less often.
+        gc.set_threshold(GC_THRESHOLD, 20, 100)
 
     def _rebuild(self, fold: Fold) -> list[Entry]:
         self.state = load_state(self.tables)
@@ -116,7 +119,7 @@ class Store:
 
     async def durable(self) -> None:
         """Return when everything decided so far is on disk."""
-        pending = self.journal.wait(self.journal.last_seq)
+        pending = self.journal.pending()
         if pending is not None:
             await pending
 
