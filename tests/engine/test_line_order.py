@@ -1,144 +1,165 @@
-"""Section 2: strict tiers and line order within one, in every group."""
+"""Line order: strict between tiers, (visible_at, id) within one, in every group and after every return."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from tests.support import Desk, run, texts
+import pytest
 
-
-async def tiers(desk: Desk) -> None:
-    """Two of each priority, the lowest first."""
-    for priority in ("normal", "urgent", "critical"):
-        for number in (1, 2):
-            await desk.send(text=f"{priority} {number}", priority=priority)
+from tests.support import Desk, Reply, run, texts
 
 
-RANKED = ["critical 1", "critical 2", "urgent 1", "urgent 2", "normal 1", "normal 2"]
+async def drain(desk: Desk, group: str = "default", most: int = 1) -> list[str]:
+    """The texts of everything that can be fetched, in order; each message is acked."""
+    seen: list[str] = []
+    while messages := await desk.fetch(group=group, max=most):
+        for message in messages:
+            await desk.settle(message)
+        seen += texts(messages)
+    return seen
 
 
-def test_priority_is_strict_between_tiers_in_line_order_within_one_in_every_group(tmp_path: Path) -> None:
+@pytest.mark.parametrize("most", [1, 2, 100])
+def test_tiers_are_strict_and_each_is_in_line_order(tmp_path: Path, most: int) -> None:
     async def body(desk: Desk) -> None:
-        await tiers(desk)
-        assert texts(await desk.fetch()) == RANKED
+        for number in range(9):
+            tier = ("normal", "critical", "urgent")[number % 3]
+            await desk.send(text=f"{tier} {number}", priority=tier)
         await desk.restart()
-        one_by_one = [texts(await desk.fetch(group="audit", max=1))[0] for _ in range(6)]
-        assert one_by_one == RANKED
+        for group in ("default", "second"):
+            assert await drain(desk, group, most) == [
+                *("critical 1", "critical 4", "critical 7"),
+                *("urgent 2", "urgent 5", "urgent 8"),
+                *("normal 0", "normal 3", "normal 6"),
+            ]
 
     run(body, tmp_path, "box")
 
 
-def test_a_critical_message_that_comes_late_still_goes_first(tmp_path: Path) -> None:
+def test_a_higher_tier_overtakes_what_waits_but_never_what_is_leased(tmp_path: Path) -> None:
     async def body(desk: Desk) -> None:
-        for number in range(5):
-            await desk.send(text=str(number))
-        assert texts(await desk.fetch(max=2)) == ["0", "1"]
-        await desk.send(text="fire", priority="critical")
-        assert texts(await desk.fetch(max=2)) == ["fire", "2"]
-
-    run(body, tmp_path, "box")
-
-
-def test_priority_min_takes_that_tier_and_above(tmp_path: Path) -> None:
-    async def body(desk: Desk) -> None:
-        await tiers(desk)
-        assert texts(await desk.fetch(priority_min="critical")) == RANKED[:2]
-        assert texts(await desk.fetch(priority_min="urgent")) == RANKED[2:4]
-        assert texts(await desk.fetch()) == RANKED[4:]
-
-    run(body, tmp_path, "box")
-
-
-def test_line_order_is_visible_at_then_id(tmp_path: Path) -> None:
-    """ "visible_at = stored time, or deliver_at for delayed mail"."""
-
-    async def body(desk: Desk) -> None:
-        await desk.send(text="due second", delay_s=20)
-        await desk.send(text="due first", delay_s=10)
-        await desk.send(text="now a")
-        await desk.send(text="now b")
-        await desk.send(text="due first, later id", delay_s=10)
-        await desk.pass_time(30)
-        await desk.send(text="after")
-        expected = ["now a", "now b", "due first", "due first, later id", "due second", "after"]
-        assert texts(await desk.fetch()) == expected
+        await desk.send(text="first")
+        await desk.send(text="second")
+        [held] = await desk.fetch(max=1)
+        await desk.send(text="critical", priority="critical")
+        assert texts(await desk.fetch()) == ["critical", "second"]
+        assert (await desk.settle(held))["ok"]
 
     run(body, tmp_path, "box")
 
 
 def test_delayed_mail_joins_the_end_of_its_tier_when_due(tmp_path: Path) -> None:
     async def body(desk: Desk) -> None:
-        await desk.send(text="delayed", delay_s=10)
-        await desk.send(text="early")
-        await desk.send(text="lower tier stays behind", priority="normal")
-        await desk.send(text="urgent delayed", delay_s=10, priority="urgent")
-        await desk.pass_time(10)
-        await desk.send(text="late")
-        expected = ["urgent delayed", "early", "lower tier stays behind", "delayed", "late"]
-        assert texts(await desk.fetch()) == expected
+        early = await desk.send(text="delayed", delay_s=10)
+        late = await desk.send(text="at once")
+        assert early["id"] < late["id"]
+        await desk.send(text="delayed more", delay_s=20)
+        await desk.send(text="delayed urgent", delay_s=15, priority="urgent")
+        await desk.pass_time(30)
+        await desk.send(text="last")
+        assert await drain(desk) == ["delayed urgent", "at once", "delayed", "delayed more", "last"]
 
     run(body, tmp_path, "box")
 
 
-def test_due_mail_stands_before_what_is_stored_later_even_if_nobody_looked_meanwhile(tmp_path: Path) -> None:
-    """Only the next call notices that time has passed; the order is that of the clock all the same."""
-
+def test_mail_due_at_the_same_time_goes_by_id(tmp_path: Path) -> None:
     async def body(desk: Desk) -> None:
-        await desk.send(text="due", delay_s=10)
-        desk.time.now += 25_000
-        await desk.send(text="later")
-        assert texts(await desk.fetch()) == ["due", "later"]
-
-    run(body, tmp_path, "box")
-
-
-def test_nack_release_and_expired_leases_keep_the_place(tmp_path: Path) -> None:
-    async def body(desk: Desk) -> None:
-        for text in ("a", "b", "c", "d"):
-            await desk.send(text=text)
-        a, b, c = await desk.fetch(max=3, lease_s=5)
-        await desk.settle(a, "nack", delay_s=1)
-        await desk.settle(b, "release")
-        assert c["attempt"] == 1
-        await desk.send(text="e")
+        await desk.send(text="one", delay_s=10)
         await desk.pass_time(5)
-        assert texts(await desk.fetch()) == ["a", "b", "c", "d", "e"]
+        await desk.send(text="two", delay_s=5)
+        await desk.pass_time(5)
+        await desk.send(text="three")
+        await desk.restart()
+        assert await drain(desk) == ["one", "two", "three"]
 
     run(body, tmp_path, "box")
 
 
-def test_the_place_is_kept_over_a_restart(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["release", "nack", "lapse"])
+@pytest.mark.parametrize("restart", [False, True])
+def test_what_comes_back_keeps_its_place(tmp_path: Path, how: str, restart: bool) -> None:
     async def body(desk: Desk) -> None:
-        for text in ("a", "b", "c"):
-            await desk.send(text=text)
-        a, _ = await desk.fetch(max=2)
-        await desk.settle(a, "release")
-        await desk.restart()
-        assert texts(await desk.fetch()) == ["a", "c"]
+        for number in range(4):
+            await desk.send(text=str(number))
+        first, second = await desk.fetch(max=2, lease_s=40)
+        if how == "lapse":
+            await desk.pass_time(40)
+        else:
+            for message in (second, first):
+                delay: dict[str, Any] = {"delay_s": 1} if how == "nack" else {}
+                await desk.settle(message, how, **delay)
+            await desk.pass_time(1)
+        if restart:
+            await desk.restart()
+        assert await drain(desk) == ["0", "1", "2", "3"]
 
     run(body, tmp_path, "box")
 
 
 def test_a_message_in_backoff_blocks_nobody(tmp_path: Path) -> None:
     async def body(desk: Desk) -> None:
-        for text in ("a", "b"):
-            await desk.send(text=text, session="talk")
-        [a] = await desk.fetch(max=1)
-        await desk.settle(a, "nack", delay_s=60)
-        assert texts(await desk.fetch()) == ["b"]
+        for text in ("one", "two", "three"):
+            await desk.send(text=text)
+        [one] = await desk.fetch(max=1)
+        await desk.settle(one, "nack", delay_s=60)
+        assert texts(await desk.fetch(max=1)) == ["two"]
+        await desk.pass_time(60)
+        assert texts(await desk.fetch()) == ["one", "three"]
 
     run(body, tmp_path, "box")
 
 
-def test_a_message_in_backoff_blocks_its_own_ordered_session_only(tmp_path: Path) -> None:
-    async def body(desk: Desk) -> None:
-        await desk.call("mailbox_create", address="ordered", settings={"ordered_by": "session"})
-        for text, session in (("a1", "a"), ("a2", "a"), ("b1", "b")):
-            await desk.send("ordered", text, session=session)
-        [a1] = await desk.fetch("ordered", max=1)
-        await desk.settle(a1, "nack", delay_s=60)
-        assert texts(await desk.fetch("ordered")) == ["b1"]
-        await desk.pass_time(60)
-        assert texts(await desk.fetch("ordered")) == ["a1", "a2"]
+def test_filtered_fetches_leave_the_order_of_the_rest(tmp_path: Path) -> None:
+    """Taking from the middle by tag and giving back again never shuffles anything."""
 
-    run(body, tmp_path)
+    async def body(desk: Desk) -> None:
+        for number in range(300):
+            await desk.send(text=str(number), tags=[f"t{number % 7}"], session=f"s{number % 3}")
+        held: list[Reply] = []
+        wishes: list[dict[str, Any]] = [{"tags_any": ["t3", "t5"]}, {"session": "s1"}, {"tags_all": ["t6"]}]
+        for wish in wishes:
+            held += await desk.fetch(max=20, **wish)
+        for message in reversed(held):
+            await desk.settle(message, "release")
+        await desk.restart()
+        assert await drain(desk, most=7) == [str(number) for number in range(300)]
+
+    run(body, tmp_path, "box")
+
+
+def test_an_ack_never_moves_anything_else(tmp_path: Path) -> None:
+    """In any tier, in any group."""
+
+    async def body(desk: Desk) -> None:
+        for number in range(6):
+            await desk.send(text=str(number), priority="urgent" if number % 2 else "normal")
+        await desk.fetch(group="other", tags_any=["none"])
+        leased = {message["parts"][0]["text"]: message for message in await desk.fetch()}
+        await desk.settle(leased["4"])
+        await desk.settle(leased["3"])
+        states = {}
+        for message in await desk.query():
+            deliveries = {one["group"]: one["state"] for one in message["deliveries"]}
+            states[message["parts"][0]["text"]] = deliveries
+        acked = {"default": "acked", "other": "waiting"}
+        leased_there = {"default": "leased", "other": "waiting"}
+        assert states == {str(n): acked if n in (3, 4) else leased_there for n in range(6)}
+        assert await drain(desk, "other") == ["1", "3", "5", "0", "2", "4"]
+        for text in ("0", "1", "2", "5"):
+            await desk.settle(leased[text], "release")
+        assert await drain(desk) == ["1", "5", "0", "2"]
+
+    run(body, tmp_path, "box")
+
+
+def test_a_clock_that_steps_back_does_not_reorder(tmp_path: Path) -> None:
+    async def body(desk: Desk) -> None:
+        await desk.send(text="one")
+        desk.time.now -= 3_600_000
+        await desk.send(text="two")
+        await desk.restart()
+        await desk.send(text="three")
+        assert await drain(desk) == ["one", "two", "three"]
+
+    run(body, tmp_path, "box")
