@@ -124,6 +124,8 @@ def _send_one(plan: Plan, box: _Letterbox, message: MessageArguments) -> None:
             offset = plan.add_body(body)
         id, number = plan.new_message(), mailbox.number
         mail = Mail(id, number, tier, visible_at, size, sender, offset, expires_at, session, tags, extra)
+        if original is not None:  # a stranger's in_reply_to is a word of his, no answer
+            box.event.answers.append((message.in_reply_to or 0, mail.id))
         _add(plan, box, mailbox, message, mail, parts)
 
 
@@ -144,8 +146,6 @@ def _add(
 ) -> None:
     plan.count(mailbox, 1, mail.size)
     box.event.mails.append(mail)
-    if message.in_reply_to is not None:
-        box.event.answers.append((message.in_reply_to, mail.id))
     if message.dedup_key is not None:
         key = DedupKey(message.dedup_key, mail.id, plan.now, digest(parts), mail.session)
         box.keys[mailbox.number, key.key] = key
