@@ -27,7 +27,8 @@ _USES = {"nack": ("delay_s", "reason"), "extend": ("lease_s",), "reject": ("reas
 class _Settling:
     """What the items of one call have decided so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, together: bool) -> None:
+        self.together = together  # all or none
         self.acked: dict[int, Acked] = {}  # by group: the event that further acks may join
         self.done: dict[tuple[int, int], str] = {}  # (group, message): outcome within this call
         self.messages: set[int] = set()
@@ -50,15 +51,14 @@ def decide_ack(plan: Plan, command: MailboxAck) -> dict[str, Any]:
     """Settle the items; the reply is ``{results, receipts?}``. With ``send`` it is all or none."""
     if command.tasks is not None:
         raise Refused("INVALID_ARGUMENT", "tasks: tasks are not part of this version", "leave out tasks")
-    settling = _Settling()
-    together = command.send is not None
+    settling = _Settling(together=command.send is not None)
     results = []
     for index, item in enumerate(command.items):
         _check_item(item, index)
         try:
             results.append(_settle(plan, settling, item))
         except Refused as refusal:
-            if together:
+            if settling.together:
                 refusal.details["index"] = index
                 raise
             results.append(_failure(item, refusal))
@@ -92,7 +92,9 @@ def _failure(item: AckItem, refusal: Refused) -> dict[str, Any]:
 def _send_along(
     plan: Plan, settling: _Settling, messages: MessageArguments | list[MessageArguments]
 ) -> list[dict[str, Any]]:
-    if settling.done:
+    stored = next(filter(None, settling.repeated), None)
+    fresh = any(outcome != "extend" for outcome in settling.done.values())
+    if fresh or (settling.done and stored is None):
         plan.outcomes = settling.done
         receipts = send(plan, messages if isinstance(messages, list) else [messages])
         encoded = msgspec.json.encode(receipts).decode()
@@ -100,7 +102,6 @@ def _send_along(
             if isinstance(event, Settlement):
                 event.receipts = encoded
         return receipts
-    stored = next(filter(None, settling.repeated), None)
     if stored is None:
         raise Refused(
             "LEASE_LOST",
@@ -257,6 +258,8 @@ def _reject(item: _Item) -> None:
         outcome="reject",
     )
     if full is not None:
+        if item.settling.together:
+            raise full
         # The contract: when the dead letters are full, the message stays at its source in backoff.
         _back_off(item, dead_letters_full_ms(group.mailbox.settings), counted)
         item.result.update(outcome="nack", ok=False, error=full.as_dict())

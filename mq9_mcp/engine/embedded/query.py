@@ -22,6 +22,7 @@ Connection = duckdb.DuckDBPyConnection
 # How far a message has come in the group $grp, which began at ($start_id, $start_at).
 _STATE = """
 case
+    when o.state = 'backoff' and o.until <= $now then 'waiting'
     when o.state is not null then o.state
     when d.state is not null then d.state
     when m.ending is not null then m.ending
@@ -146,9 +147,12 @@ def _messages(
         return []
     ids = [row[0] for row in rows]
     known: dict[tuple[int, int], tuple[str, int, str]] = {}
-    for statement in ("query_settled", "query_open"):
-        for id, group, *delivery in con.execute(SQL[statement], [min(ids), max(ids), ids]).fetchall():
-            known[group, id] = (delivery[0], delivery[1], delivery[2])
+    where = [min(ids), max(ids), ids]
+    for id, group, *settled in con.execute(SQL["query_settled"], where).fetchall():
+        known[group, id] = (settled[0], settled[1], settled[2])
+    for id, group, state, attempts, worker, until in con.execute(SQL["query_open"], where).fetchall():
+        over = state == "backoff" and until <= now  # that a backoff is over is no event
+        known[group, id] = ("waiting" if over else state, attempts, worker)
     return [_message(row, address, groups, known, now) for row in rows]
 
 

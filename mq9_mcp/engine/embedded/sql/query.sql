@@ -1,7 +1,7 @@
 -- Statements of mailbox_query.
 
 -- name: query_open
-select message, grp, state, attempts, worker from open_deliveries
+select message, grp, state, attempts, worker, until from open_deliveries
 where message between ? and ? and list_contains(?, message)
 
 -- name: query_settled
