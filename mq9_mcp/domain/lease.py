@@ -18,6 +18,7 @@ from mq9_mcp.domain.plan import Plan
 from mq9_mcp.domain.state import Group
 
 FETCH_BYTES_MAX = limit("fetch_bytes_max")
+MESSAGE_BYTES_MAX = limit("message_bytes_max")
 ENVELOPE_BYTES = 512  # what a delivery adds to a body: id, address, lease, times
 _SEEN_EVERY = limit("group_idle_s") * 1000 // 100
 
@@ -53,6 +54,13 @@ def decide_fetch(plan: Plan, command: MailboxFetch, groups: list[Group]) -> dict
     if chosen:
         _lease(plan, chosen, until)
     return {"messages": _deliveries(plan, chosen, until), "remaining": remaining, "cancel_requested": []}
+
+
+def enough(reply: dict[str, Any], most: int) -> bool:
+    """True if a reply is full by messages or bytes and knows of more: old mail need not be brought in yet."""
+    room = FETCH_BYTES_MAX - sum(mail.size + ENVELOPE_BYTES for mail, _, _ in reply["messages"])
+    full = len(reply["messages"]) == most or room < MESSAGE_BYTES_MAX + ENVELOPE_BYTES
+    return full and reply["remaining"] > 0
 
 
 def _lease(plan: Plan, chosen: list[Chosen], until: int) -> None:

@@ -26,7 +26,7 @@ from mq9_mcp.domain.due import STAGES
 from mq9_mcp.domain.errors import Refused, Unavailable
 from mq9_mcp.domain.events import Leased, Opened, Released, Sent
 from mq9_mcp.domain.group import decide_join, decide_revive, fetched_addresses, group_view
-from mq9_mcp.domain.lease import decide_fetch, joined
+from mq9_mcp.domain.lease import decide_fetch, enough, joined
 from mq9_mcp.domain.limits import limit
 from mq9_mcp.domain.mailbox import mailbox_view
 from mq9_mcp.domain.names import DEFAULT_GROUP, read_lease_token
@@ -259,7 +259,7 @@ class EmbeddedEngine(Store):
                 continue
             reply = decide_fetch(plan, command, groups)
             behind = [group for group in groups if group.history is not None]
-            if not behind or len(reply["messages"]) == command.max:
+            if not behind or enough(reply, command.max):
                 break
             for group in behind:
                 await self._revive(group, ask)
