@@ -60,7 +60,7 @@ def enough(reply: dict[str, Any], most: int) -> bool:
     """True if a reply is full by messages or bytes and knows of more: old mail need not be brought in yet."""
     room = FETCH_BYTES_MAX - sum(mail.size + ENVELOPE_BYTES for mail, _, _ in reply["messages"])
     full = len(reply["messages"]) == most or room < MESSAGE_BYTES_MAX + ENVELOPE_BYTES
-    return full and reply["remaining"] > 0
+    return full and bool(reply["remaining"])
 
 
 def _lease(plan: Plan, chosen: list[Chosen], until: int) -> None:
