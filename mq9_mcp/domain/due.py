@@ -1,6 +1,7 @@
 """What time does to one mailbox: leases run out, mail becomes due or expires, groups and lives end.
 
-Each stage is decided on the state that the stage before it left.
+Each stage is decided on the state that the stage before it left, in all mailboxes: dead letters of one
+come into another's line only after what is due there.
 """
 
 from __future__ import annotations
@@ -121,4 +122,4 @@ def _letters(plan: Plan, mailbox: Mailbox, mail: Mail) -> bool:
 
 
 Stage = Callable[[Plan, Mailbox], None]
-STAGES: tuple[Stage, ...] = (decide_end, decide_lapses, decide_visible, decide_expiry, decide_idle)
+STAGES: tuple[Stage, ...] = (decide_end, decide_visible, decide_lapses, decide_expiry, decide_idle)

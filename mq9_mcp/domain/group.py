@@ -62,10 +62,11 @@ def _make_group(plan: Plan, mailbox: Mailbox, name: str, start: str | int, argum
         history_bytes=size,
     )
     others = [group for group in mailbox.groups.values() if group.name != name]
+    over = {id for event in plan.events if isinstance(event, GroupEnded) for id in event.settled}
     event.settled = [
         mail.id
         for mail in in_memory(mailbox)
-        if not wanted(event, mail) and not any(other.owes(mail) for other in others)
+        if not wanted(event, mail) and mail.id not in over and not any(other.owes(mail) for other in others)
     ]
     plan.events.append(event)
 
@@ -176,10 +177,22 @@ def decide_idle(plan: Plan, mailbox: Mailbox) -> None:
 
 
 def _end(plan: Plan, group: Group, reason: str) -> None:
-    """The group lets go of everything; what nobody else owes is settled, if another group is left."""
-    settled: list[int] = []
-    if reason != "reset" and len(group.mailbox.groups) > 1:
-        owed = [mail for mail in in_memory(group.mailbox) if group.owes(mail)]
-        settled = [mail.id for mail in owed if not plan.owed_elsewhere(mail, group)]
-        plan.settled.update((group.number, mail.id) for mail in owed)
+    """The group lets go of everything; what nobody else owes is settled.
+
+    The mail of a mailbox's last group, or of one that begins again, waits for the group that comes next,
+    but for mail that is expired or withdrawn already.
+    """
+    mailbox = group.mailbox
+    ended = {event.group for event in plan.events if isinstance(event, GroupEnded)}
+    others = [one for one in mailbox.groups.values() if one is not group and one.number not in ended]
+    stays = reason == "reset" or not others
+    settled = [
+        mail.id
+        for mail in (in_memory(mailbox) if not stays else _ending(mailbox))
+        if group.owes(mail) and not any(other.owes(mail) for other in others)
+    ]
     plan.events.append(GroupEnded(at=plan.now, group=group.number, reason=reason, settled=settled))
+
+
+def _ending(mailbox: Mailbox) -> list[Mail]:
+    return [mailbox.state.mails[id] for id in mailbox.ending]

@@ -242,6 +242,11 @@ class State:
             heappop(self.alarms)
         return NEVER
 
+    def alarmed(self, now: int) -> list[Mailbox]:
+        """The mailboxes in which time changes something by ``now``."""
+        numbers = sorted(set(due_now(self.alarms, now)) & self.mailboxes.keys())
+        return [box for number in numbers if (box := self.mailboxes[number]).alarm <= now]
+
     def count(self, mailbox: Mailbox, messages: int, size: int) -> None:
         """Keep count of unsettled mail."""
         mailbox.unsettled += messages

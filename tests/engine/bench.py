@@ -1,27 +1,26 @@
 """An engine whose every input comes from a seed, and the other ways to come to the same state.
 
-``live`` is the state that commands changed. ``replayed`` has seen nothing but the journal's records,
-from the first on. ``from_tables`` is what DuckDB holds, at once or with the later records on top.
+``replayed`` has seen nothing but the journal's records, from the first on. ``tables`` are folded from
+the same records by the bench itself, as far and in such pieces as chance has it.
 """
 
 from __future__ import annotations
 
-import copy
 import random
 from pathlib import Path
 from typing import Any
-
-import duckdb
 
 from mq9_mcp.broker.arguments import read_arguments
 from mq9_mcp.domain.apply import apply
 from mq9_mcp.domain.plan import Ask
 from mq9_mcp.domain.state import Caller, State
-from mq9_mcp.engine.base import Committed
 from mq9_mcp.engine.embedded.engine import EmbeddedEngine, open_engine
+from mq9_mcp.engine.embedded.fold import Fold
+from mq9_mcp.engine.embedded.journal import Entry
 from mq9_mcp.engine.embedded.load import load_state
 from mq9_mcp.engine.embedded.replay import entries
 from mq9_mcp.engine.embedded.segments import frames_after
+from mq9_mcp.engine.embedded.tables import Tables
 from tests.engine.picture import Picture, check, picture
 from tests.support import START_MS
 
@@ -38,7 +37,8 @@ class Bench:
         self.now = START_MS
         self.engine: EmbeddedEngine
         self.replayed = State()
-        self.old: duckdb.DuckDBPyConnection | None = None
+        self.tables = Tables(folder / "own.duckdb")
+        self.fold = Fold(self.tables)
 
     async def open(self) -> None:
         """Open the data directory and be ready."""
@@ -46,11 +46,9 @@ class Bench:
         self.engine.house.journal_age_ms = KEEP_ALL
 
     async def close(self) -> None:
-        """Close in order."""
-        if self.old is not None:
-            self.old.close()
-            self.old = None
+        """Close for good."""
         await self.engine.close()
+        self.tables.close()
 
     def ask(self) -> Ask:
         """Time, secret and chance for one command."""
@@ -67,39 +65,34 @@ class Bench:
 
     # -- other ways to the same state
 
-    def follow(self) -> None:
-        """Bring ``replayed`` up to the journal."""
-        self._add_records(self.replayed)
-
-    def _add_records(self, state: State) -> State:
-        for record in self.records(state.seq):
-            assert record.seq == state.seq + 1, "a record is missing"
-            apply(state, record.events)
-        return state
-
-    def records(self, after: int) -> list[Committed]:
+    def records(self, after: int) -> list[Entry]:
         """Every durable record after ``after``, read from the files."""
         journal = self.engine.journal
-        return [
-            Committed(entry.seq, entry.events)
+        found = [
+            entry
             for segment, frame in frames_after(journal.segments, after, journal.durable_seq)
             for entry in entries(segment, frame)
             if entry.seq > after
         ]
+        assert [entry.seq for entry in found] == list(range(after + 1, journal.durable_seq + 1))
+        return found
 
-    def keep_old(self) -> None:
-        """Keep a view of the tables as they are now, however far they are."""
-        if self.old is not None:
-            self.old.close()
-        self.old = self.engine.tables.con.cursor()
-        self.old.begin()
-        self.old.execute("select value from meta").fetchall()
+    def bring_up(self, state: State) -> State:
+        """Apply every record that ``state`` has not seen."""
+        for entry in self.records(state.seq):
+            apply(state, entry.events)
+        return state
 
-    def from_tables(self, con: duckdb.DuckDBPyConnection) -> State:
-        """The state that a start would build: the tables as ``con`` sees them, then later records."""
-        view = copy.copy(self.engine.tables)
-        view.con = con
-        return self._add_records(load_state(view))
+    def fold_some(self, share: float) -> None:
+        """Fold about this share of what is not folded, in transactions of random length."""
+        pending = self.records(self.fold.seq)
+        last = self.fold.seq + round(share * len(pending))
+        while self.fold.seq < last:
+            size = self.rng.choice((1, 2, 7, 40, 400))
+            if self.rng.random() < 0.1:
+                self.fold = Fold(self.tables)  # as after a start
+            piece = [entry for entry in pending if self.fold.seq < entry.seq <= last][:size]
+            self.fold.fold(piece)
 
     async def compare(self) -> None:
         """All ways lead to the same state, and what must hold of it does."""
@@ -107,23 +100,28 @@ class Bench:
         await engine.durable()
         check(engine.state)
         expected = picture(engine.state, self.now)
-        self.follow()
-        same(expected, picture(self.replayed, self.now), "the journal replayed from its first record")
-        if self.old is not None:
-            old = self.from_tables(self.old)
-            same(expected, picture(old, self.now), "older tables and the journal after them")
-        await engine.folder.reach(engine.journal.durable_seq)
-        with engine.tables.con.cursor() as con:
-            folded = self.from_tables(con)
-            rows = con.execute("select id from messages where ended_seq is not null").fetchall()
+        same(expected, picture(self.bring_up(self.replayed), self.now), "the journal from its first record")
+        self.fold_some(self.rng.random())
+        same(expected, picture(self.bring_up(load_state(self.tables)), self.now), "tables and later records")
+        self.fold_some(1)
+        folded = load_state(self.tables)
         same(expected, picture(folded, self.now), "the tables alone")
         check(folded)
-        assert engine.state.mails.keys().isdisjoint(id for (id,) in rows), "settled and in memory"
+        self._check_tables()
+
+    def _check_tables(self) -> None:
+        con, mails = self.tables.con, self.engine.state.mails
+        ended = con.execute("select id from messages where ended_seq is not null").fetchall()
+        assert mails.keys().isdisjoint(id for (id,) in ended), "settled and in memory"
+        waiting = con.execute("select id from messages where ended_seq is null").fetchall()
+        assert sorted(mails) == sorted(id for (id,) in waiting), "unsettled and not once in the tables"
+        open_ = con.execute("select grp, message from open_deliveries").fetchall()
+        assert len(set(open_)) == len(open_), "a delivery stands twice in the tables"
 
     async def restart(self) -> None:
         """Close, open again: the state that stands before the first new record is the same."""
         expected = picture(self.engine.state, self.now)
-        await self.close()
+        await self.engine.close()
         await self.open()
         same(expected, picture(self.engine.state, self.now), "a restart")
         await self.engine.begin(self.ask())

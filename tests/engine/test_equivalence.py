@@ -46,11 +46,9 @@ async def drive(bench: Bench, driver: Driver, steps: int) -> None:
             await driver.step()
             check(bench.engine.state)
             dice = rng.random()
-            if dice < 0.03:
-                bench.keep_old()
-            elif dice < 0.07:
+            if dice < 0.04:
                 await bench.compare()
-            elif dice < 0.08:
+            elif dice < 0.05:
                 await bench.restart()
         await bench.compare()
         await bench.restart()

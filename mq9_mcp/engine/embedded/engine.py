@@ -109,7 +109,7 @@ class EmbeddedEngine(Store):
             if kind is MailboxQuery:
                 return await self._query(caller, command, ask)
             if self.broken is not None or self.closed:
-                self.check()
+                await self._standby(kind)
             if self.folder.backlog_bytes > BACKLOG_BYTES:
                 await self.folder.reach(self.journal.durable_seq)
             if kind is MailboxFetch:
@@ -126,6 +126,12 @@ class EmbeddedEngine(Store):
         if pending is not None:
             await pending
         return reply
+
+    async def _standby(self, kind: type[Command]) -> None:
+        """After a failed write, reads wait for the state to be rebuilt; changes are refused till then."""
+        if kind in READS:
+            await self.repaired()
+        self.check()
 
     def next_due(self) -> int:
         """When time changes something next."""
@@ -212,6 +218,8 @@ class EmbeddedEngine(Store):
 
     def commit(self, plan: Plan) -> None:
         """Journal the plan's events and apply them. Raises before anything changes if there is no room."""
+        if self.broken is not None or self.closed:
+            self.check()
         entry = self.journal.append(plan.events, encode_events(plan.events), plan.bodies)
         for event in plan.events:
             if type(event) is Sent:
@@ -230,16 +238,17 @@ class EmbeddedEngine(Store):
         if not state.alarms or state.alarms[0][0] > now:
             return
         while state.next_alarm() <= now:
-            mailbox = state.mailboxes[state.alarms[0][1]]
+            due = state.alarmed(now)
             for stage in STAGES:
-                plan = Plan(state, SYSTEM, ask)
-                stage(plan, mailbox)
-                if plan.events:
-                    self.commit(plan)
-                if mailbox.number not in state.mailboxes:
-                    break
-            else:
-                self._wait_anew(mailbox, now)
+                for mailbox in due:
+                    if mailbox.number in state.mailboxes:
+                        plan = Plan(state, SYSTEM, ask)
+                        stage(plan, mailbox)
+                        if plan.events:
+                            self.commit(plan)
+            for mailbox in due:
+                if mailbox.number in state.mailboxes:
+                    self._wait_anew(mailbox, now)
 
     def _wait_anew(self, mailbox: Mailbox, now: int) -> None:
         """Tell who waits what came out of backoff; set the alarm for what is due next."""
@@ -309,7 +318,7 @@ class EmbeddedEngine(Store):
             self.commit(plan)
 
     async def _query(self, caller: Caller, command: MailboxQuery, ask: Ask) -> dict[str, Any]:
-        self.check_open()
+        await self.repaired()
         with contextlib.suppress(Unavailable):  # without room on disk reads go on
             self._pass_time(ask)
         plan = Plan(self.state, caller, ask)
@@ -318,8 +327,7 @@ class EmbeddedEngine(Store):
             GroupPlace(group.number, group.name, group.start_id, group.start_at)
             for group in mailbox.groups.values()
         ]
-        if self.broken is None:
-            await self.durable()
+        await self.durable()
         number, address, now = mailbox.number, mailbox.address, ask.now
         return await self.folder.read(
             self.journal.durable_seq, lambda con: query(con, command, number, address, groups, now)
@@ -339,7 +347,7 @@ class EmbeddedEngine(Store):
                 close(plan, group, self.state.mails[id], ending, "release")
             else:
                 plan.events.append(Released(at=plan.now, group=number, ids=[id]))
-        if plan.events and not self.broken:
+        if plan.events and not self.broken and not self.closed:
             with contextlib.suppress(Unavailable):  # without room on disk the leases run out by themselves
                 self.commit(plan)
 

@@ -83,7 +83,11 @@ class Folder:
     def _query(self, query: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
         if self._cursor is None:
             self._cursor = self.tables.con.cursor()
-        return query(self._cursor)
+        self._cursor.begin()  # all statements of a query see the same tables
+        try:
+            return query(self._cursor)
+        finally:
+            self._cursor.rollback()
 
     def _run(self) -> None:
         while True:

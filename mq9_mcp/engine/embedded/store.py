@@ -33,6 +33,7 @@ JOURNAL_FOLDER = "journal"
 TABLES_FILE = "mq9.duckdb"
 GC_THRESHOLD = 20_000
 _RECOVER_S = 0.2
+_REPAIR_S = 5.0  # reads wait so long for a rebuild after a failed write
 
 
 class Store:
@@ -159,18 +160,32 @@ class Store:
     async def _recover(self) -> None:
         while not self.closed:
             try:
-                self.state = await self.folder.read(self.journal.durable_seq, self._load)
-            except (Unavailable, duckdb.Error):
+                state = await self.folder.read(0, self._load)
+            except (OSError, duckdb.Error):
                 await asyncio.sleep(_RECOVER_S)
                 continue
+            self.state = state
             self.broken = None
             self.recovered()
             return
 
     def _load(self, con: duckdb.DuckDBPyConnection) -> State:
+        """The state as the tables have it, and the records on top that they do not have yet."""
         view = copy.copy(self.tables)
         view.con = con
-        return load_state(view)
+        state = load_state(view)
+        for segment, frame in frames_after(self.journal.segments, state.seq, self.journal.durable_seq):
+            for entry in entries(segment, frame):
+                if entry.seq > state.seq:
+                    apply(state, entry.events)
+        return state
+
+    async def repaired(self) -> None:
+        """Return when reads rest on what is on disk: at once, or after a rebuild."""
+        self.check_open()
+        if self.broken is not None and self._recovery is not None:
+            await asyncio.wait({self._recovery}, timeout=_REPAIR_S)
+        self.check()
 
     def recovered(self) -> None:
         """The state was rebuilt after a failed write; whoever waits looks again."""
