@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from mq9_mcp.domain.access import may_send, owns
@@ -27,6 +28,7 @@ CARRIED = (
     "tracestate",
 )
 TIER_OF = {priority: tier for tier, priority in enumerate(TIERS)}
+_UNTIMED = (None, None, None, None)
 LATER = {"task": "tasks", "intent": "routing by intent", "park": "routing by intent"}
 
 
@@ -39,7 +41,7 @@ def _messages(command: MailboxSend) -> list[MessageArguments]:
     if command.messages is None:
         return [command]
     for name in MessageArguments.__struct_fields__:
-        default = [] if name == "tags" else "normal" if name == "priority" else None
+        default: Any = [] if name == "tags" else "normal" if name == "priority" else None
         if getattr(command, name) != default:
             raise Refused(
                 "INVALID_ARGUMENT",
@@ -105,15 +107,18 @@ def _send_one(plan: Plan, box: _Letterbox, message: MessageArguments) -> None:
     if session is not None:
         _check_session(plan, session)
     targets = _targets(plan, message, original)
+    known = [_known_key(plan, box, mailbox, message, parts) for mailbox in targets]
+    if None not in known:
+        _repeat(box, targets, known)
+        return
     visible_at, expires_at = _times(plan, message)
     body = encode_body(_body(plan, message, parts, session, visible_at, expires_at))
     tags = tuple(message.tags) or None
     extra = None if message.state_key is None else Extra(state_key=message.state_key)
     tier, size, sender, offset = TIER_OF[message.priority], len(body), plan.caller.name, -1
-    for mailbox in targets:
-        known = _known_key(plan, box, mailbox, message, parts)
-        if known is not None:
-            box.receipts.append(_receipt(mailbox, known.message, known.at, known.session, duplicate=True))
+    for mailbox, key in zip(targets, known, strict=True):
+        if key is not None:
+            _repeat(box, [mailbox], [key])
             continue
         if message.state_key is not None and visible_at <= plan.now:
             _replace(plan, box, mailbox, message.state_key)
@@ -127,6 +132,13 @@ def _send_one(plan: Plan, box: _Letterbox, message: MessageArguments) -> None:
         if original is not None:  # a stranger's in_reply_to is a word of his, no answer
             box.event.answers.append((message.in_reply_to or 0, mail.id))
         _add(plan, box, mailbox, message, mail, parts)
+
+
+def _repeat(box: _Letterbox, targets: list[Mailbox], known: Sequence[DedupKey | None]) -> None:
+    """The first receipts again; the times of a repeated call do not count, they may have passed."""
+    for mailbox, key in zip(targets, known, strict=True):
+        assert key is not None
+        box.receipts.append(_receipt(mailbox, key.message, key.at, key.session, duplicate=True))
 
 
 def _later(message: MessageArguments) -> Refused:
@@ -242,7 +254,7 @@ def _reply_target(plan: Plan, message: MessageArguments, original: PagedMessage)
 
 def _times(plan: Plan, message: MessageArguments) -> tuple[int, int | None]:
     """``(visible_at, expires_at)`` in milliseconds."""
-    if message.delay_s is message.deliver_at is message.ttl_s is message.expires_at is None:
+    if (message.delay_s, message.deliver_at, message.ttl_s, message.expires_at) == _UNTIMED:
         return plan.now, None
     if message.delay_s is not None and message.deliver_at is not None:
         raise Refused("INVALID_ARGUMENT", "delay_s and deliver_at exclude each other", "give one of them")
@@ -309,7 +321,7 @@ def _known_key(
         if mailbox.settings.exactly_once:
             raise Refused(
                 "INVALID_ARGUMENT",
-                f"dedup_key: missing; {mailbox.address!r} is an exactly-once mailbox and needs one with every send",
+                f"dedup_key: missing; {mailbox.address!r} is exactly-once and needs one with every send",
                 "give a key that names this message, the same on every retry",
             )
         return None

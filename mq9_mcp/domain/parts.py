@@ -55,7 +55,7 @@ def encode_body(body: Body) -> bytes:
     try:
         encoded = _encoder.encode(body)
     except UnicodeEncodeError as error:
-        raise Refused("INVALID_ARGUMENT", f"{_unwritable(body)}: not valid Unicode: {error}") from None
+        raise _not_unicode(body.parts, error) from None
     if len(encoded) > MESSAGE_BYTES_MAX:
         raise Refused(
             "MESSAGE_TOO_LARGE",
@@ -67,15 +67,16 @@ def encode_body(body: Body) -> bytes:
     return encoded
 
 
-def _unwritable(body: Body) -> str:
+def _not_unicode(parts: list[dict[str, Any]], error: UnicodeEncodeError) -> Refused:
     """Names the part that holds half of a surrogate pair; nothing else of a message can."""
-    for index, part in enumerate(body.parts):
+    where = "the message"
+    for index, part in enumerate(parts):
         for name, value in part.items():
             try:
                 _encoder.encode(value)
             except UnicodeEncodeError:
-                return f"parts[{index}].{name}"
-    return "the message"
+                where = f"parts[{index}].{name}"
+    return Refused("INVALID_ARGUMENT", f"{where}: not valid Unicode: {error}")
 
 
 def check_parts(text: str | None, parts: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
@@ -165,6 +166,9 @@ def check_json(value: Any, where: str, level: int = 0) -> None:
 
 def digest(parts: list[dict[str, Any]]) -> int:
     """A number that tells other parts under the same dedup_key, whatever the order of their fields."""
-    return int.from_bytes(
-        hashlib.blake2b(_sorted_encoder.encode(parts), digest_size=7).digest(), "big"
-    )  # 56 bits: fits a BIGINT and any JSON reader
+    try:
+        encoded = _sorted_encoder.encode(parts)
+    except UnicodeEncodeError as error:
+        raise _not_unicode(parts, error) from None
+    # 56 bits: fits a BIGINT and any JSON reader
+    return int.from_bytes(hashlib.blake2b(encoded, digest_size=7).digest(), "big")

@@ -233,7 +233,8 @@ def test_who_sent_it_comes_from_the_caller_never_from_an_argument(tmp_path: Path
 @pytest.mark.parametrize("name", ["task", "intent", "park"])
 def test_tasks_and_intents_are_refused_clearly_until_they_exist(tmp_path: Path, name: str) -> None:
     async def body(desk: Desk) -> None:
-        error = await desk.refused("INVALID_ARGUMENT", "mailbox_send", to="box", text="x", **{name: True})
+        arguments: dict[str, Any] = {"to": "box", "text": "x", name: True}
+        error = await desk.refused("INVALID_ARGUMENT", "mailbox_send", **arguments)
         assert name in error.message
         assert "not part of this version" in error.message
         assert await desk.query() == []

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from tests.support import Desk, Reply, run, texts
 
 
-async def asked(desk: Desk, **arguments: object) -> Reply:
+async def asked(desk: Desk, **arguments: Any) -> Reply:
     """Alice asks in ``box``; bob holds the question."""
     await desk.send(agent="alice", **arguments)
     [message] = await desk.fetch()
