@@ -211,9 +211,12 @@ class MailboxSend(MessageArguments, kw_only=True, frozen=True):
 class MailboxFetch(Command, kw_only=True, frozen=True):
     """Arguments of ``mailbox_fetch`` (contract, section 3)."""
 
+    # The single address has no pattern here: msgspec 0.22 frees a union of a patterned string and a list
+    # wrongly, which corrupts memory when Python exits. ``fetched_addresses`` checks the address.
     mailbox: (
         Annotated[
-            Address | Annotated[list[Address], Meta(min_length=1, max_length=limit("fetch_mailboxes_max"))],
+            Annotated[str, Meta(max_length=200)]
+            | Annotated[list[Address], Meta(min_length=1, max_length=limit("fetch_mailboxes_max"))],
             _help("One mailbox or up to 16 in one wait; the caller's own if left out."),
         ]
         | None

@@ -12,6 +12,7 @@ from mq9_mcp.domain.errors import Refused
 from mq9_mcp.domain.events import GroupEnded, GroupMade, Mail, Revived
 from mq9_mcp.domain.limits import limit
 from mq9_mcp.domain.log import TIER_RANGE
+from mq9_mcp.domain.names import check_address
 from mq9_mcp.domain.plan import HistoryPage, HistorySize, Plan
 from mq9_mcp.domain.state import NEVER, Group, Mailbox
 
@@ -23,7 +24,7 @@ def fetched_addresses(plan: Plan, command: MailboxFetch) -> list[str]:
     if command.mailbox is None:
         return [plan.own_mailbox()]
     if isinstance(command.mailbox, str):
-        return [command.mailbox]
+        return [check_address(command.mailbox, "mailbox")]
     if len(set(command.mailbox)) < len(command.mailbox):
         raise Refused("INVALID_ARGUMENT", "mailbox: an address stands twice; accepted: each address once")
     return command.mailbox
