@@ -73,7 +73,7 @@ def _nacked(state: State, event: e.Nacked) -> None:
 def _released(state: State, event: e.Released) -> None:
     group = state.groups[event.group]
     for id in event.ids:
-        if group.open[id].state is DeliveryState.LEASED:
+        if group.open[id].state is not DeliveryState.WAITING:
             group.line.put_back(state.mails[id])
         _unlease(group, id, "release", event.receipts).state = DeliveryState.WAITING
 
@@ -83,7 +83,8 @@ def _extended(state: State, event: e.Extended) -> None:
     for id in event.ids:
         delivery = group.open[id]
         if delivery.state is not DeliveryState.LEASED:
-            group.line.take(state.mails[id])
+            if delivery.state is DeliveryState.WAITING:
+                group.line.take(state.mails[id])
             group.leased += 1
             delivery.state = DeliveryState.LEASED
             delivery.lapsed = False
@@ -96,11 +97,18 @@ def _lapsed(state: State, event: e.Lapsed) -> None:
     group = state.groups[event.group]
     for id in event.ids:
         delivery = group.open[id]
-        delivery.state = DeliveryState.WAITING
         delivery.attempts += 1
         delivery.lapsed = True
         group.leased -= 1
-        group.line.put_back(state.mails[id])
+        if event.until:
+            delivery.state = DeliveryState.BACKOFF
+            delivery.until = event.until
+        else:
+            delivery.state = DeliveryState.WAITING
+            group.line.put_back(state.mails[id])
+    if event.until:
+        group.watch(event.until, event.ids)
+        state.watch(group.mailbox, event.until)
 
 
 def _closed(state: State, event: e.Closed) -> None:

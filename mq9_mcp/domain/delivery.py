@@ -68,6 +68,12 @@ TABLE: dict[tuple[DeliveryState, Step], DeliveryState] = {
     (_D.BACKOFF, Step.BACKOFF_OVER): _D.WAITING,
     (_D.BACKOFF, Step.EXPIRE): _D.EXPIRED,
     (_D.BACKOFF, Step.WITHDRAW): _D.WITHDRAWN,
+    # a lease that ran out for the last time and found no room among the dead letters
+    (_D.BACKOFF, Step.ACK): _D.ACKED,
+    (_D.BACKOFF, Step.NACK): _D.BACKOFF,
+    (_D.BACKOFF, Step.RELEASE): _D.WAITING,
+    (_D.BACKOFF, Step.EXTEND): _D.LEASED,
+    (_D.BACKOFF, Step.REJECT): _D.DEAD,
 }
 
 FINAL = frozenset({_D.ACKED, _D.DEAD, _D.EXPIRED, _D.WITHDRAWN})

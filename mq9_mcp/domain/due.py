@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from mq9_mcp.domain.dead import dead_letters_full_ms, die, exhausted
 from mq9_mcp.domain.delivery import DeliveryState
-from mq9_mcp.domain.events import Due, Expired, Lapsed, Mail, MailboxDropped, Nacked
+from mq9_mcp.domain.events import Due, Expired, Lapsed, Mail, MailboxDropped
 from mq9_mcp.domain.group import decide_idle
 from mq9_mcp.domain.message import replaced_by
 from mq9_mcp.domain.plan import Plan
@@ -32,6 +32,8 @@ def decide_lapses(plan: Plan, mailbox: Mailbox) -> None:
 
 def _lapse(plan: Plan, group: Group) -> None:
     lapsed = Lapsed(at=plan.now, group=group.number, ids=[])
+    until = plan.now + dead_letters_full_ms(group.mailbox.settings)
+    no_room = Lapsed(at=plan.now, group=group.number, ids=[], until=until)
     due = {message for messages in due_now(group.timers, plan.now) for message in messages}
     for message in sorted(due):
         delivery = group.open.get(message)
@@ -44,10 +46,8 @@ def _lapse(plan: Plan, group: Group) -> None:
         elif not exhausted(group.mailbox, delivery):
             lapsed.ids.append(message)
         elif die(plan, group.mailbox, group, mail, "max_attempts", attempts=delivery.attempts + 1):
-            until = plan.now + dead_letters_full_ms(group.mailbox.settings)
-            plan.events.append(Nacked(at=plan.now, group=group.number, id=message, until=until))
-    if lapsed.ids:
-        plan.events.append(lapsed)
+            no_room.ids.append(message)
+    plan.events.extend(event for event in (lapsed, no_room) if event.ids)
 
 
 def decide_visible(plan: Plan, mailbox: Mailbox) -> None:

@@ -231,10 +231,14 @@ class Extended(Event, tag="extended", kw_only=True):
 
 
 class Lapsed(Event, tag="lapsed", kw_only=True):
-    """Leases that ran out: a failed attempt each, the messages are back in line."""
+    """Leases that ran out: a failed attempt each, the messages are back in line.
+
+    With ``until`` it was the last attempt and there was no room among the dead letters: they wait till then.
+    """
 
     group: int
     ids: list[int]
+    until: int = 0
 
 
 class Closed(Settlement, tag="closed", kw_only=True):

@@ -26,6 +26,7 @@ EXPECTED: dict[str, dict[str, str]] = {
     },
     "backoff": {
         **{"backoff_over": "waiting", "expire": "expired", "withdraw": "withdrawn"},
+        **{"ack": "acked", "nack": "backoff", "release": "waiting", "extend": "leased", "reject": "dead"},
     },
     "acked": {},
     "dead": {},
@@ -95,7 +96,10 @@ REPEATED = {("acked", "ack"), ("dead", "reject"), ("backoff", "nack")}
 @pytest.mark.parametrize("step", SETTLING)
 @pytest.mark.parametrize("at", EXPECTED)
 def test_the_broker_settles_as_the_table_says(tmp_path: Path, at: str, step: str, restart: bool) -> None:
-    """A step that the table has not is LEASE_LOST to a worker; a repeat of what was done succeeds."""
+    """A step that the table has not is LEASE_LOST to a worker; a repeat of what was done succeeds.
+
+    The backoff here is that of a nack, which ended the lease.
+    """
 
     async def body(desk: Desk) -> None:
         message = await stand(desk, at)
@@ -103,7 +107,7 @@ def test_the_broker_settles_as_the_table_says(tmp_path: Path, at: str, step: str
         if restart:
             await desk.restart()
         result = await desk.settle(message, step)
-        after = EXPECTED[at].get(step)
+        after = EXPECTED[at].get(step) if at != "backoff" else None
         if after is not None:
             assert result["ok"]
             assert await state_of(desk) == after

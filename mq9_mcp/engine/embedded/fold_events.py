@@ -102,7 +102,8 @@ def _extended(fold: Rows, entry: Entry, event: e.Extended) -> None:
 def _lapsed(fold: Rows, entry: Entry, event: e.Lapsed) -> None:
     for id in event.ids:
         row = fold.touch(event.group, id)
-        row.state = "waiting"
+        row.state = "backoff" if event.until else "waiting"
+        row.until = event.until or row.until
         row.attempts += 1
         row.lapsed = True
 
