@@ -1,0 +1,494 @@
+"""Writes docs/reference: the tables in code that commands, errors, limits, events and schema are, as pages.
+
+``pages()`` is what the folder must hold; the tests compare. Nothing here knows a fact of its own but
+words for people, and each table of words must name exactly what the code names.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import duckdb
+import msgspec.inspect as mi
+from msgspec import NODEFAULT
+
+from mq9_mcp.broker.catalogue import CATALOGUE, LATER, Entry
+from mq9_mcp.broker.receipts import RUNGS
+from mq9_mcp.domain import commands, delivery, events, names
+from mq9_mcp.domain.errors import CODES
+from mq9_mcp.domain.limits import LIMITS
+from mq9_mcp.engine.embedded.engine import EmbeddedEngine
+from mq9_mcp.engine.embedded.frame import FRAME_HEADER, RECORD_HEADER, SEGMENT_HEADER
+from mq9_mcp.engine.embedded.tables import SCHEMA_VERSION, migrations
+
+REFERENCE = Path(__file__).resolve().parents[1] / "docs" / "reference"
+NOTE = "<!-- Made by `make docs` from the code; edits here are lost. -->"
+MESSAGE_ID = (1, 2**53)
+
+OBJECTS: dict[type, str] = {
+    commands.SettingsArguments: "[settings](settings.md#mailbox-settings)",
+    commands.Retention: "[retention](settings.md#retention)",
+    commands.MessageArguments: "[message](#a-message-in-a-call)",
+    commands.AckItem: "[item](#an-item-of-mailbox_ack)",
+}
+ENGINE_OPTIONS = {
+    "segment_bytes": "Size of a journal segment; its space is reserved when it is made.",
+    "journal_bytes": "Journal that is kept after everything in it is in the tables. Bodies of unsettled mail "
+    "keep their segments longer, by at most one and a half times the bytes of that mail.",
+    "memory_limit": "Memory that DuckDB may use.",
+    "disk": "The system calls under the journal; tests put failures there.",
+}
+STATES = {
+    "delayed": "Stored, not visible yet. `mailbox_query` shows it, `mailbox_delete` cancels it.",
+    "waiting": "In line. Also mail that came back, and mail whose lease ran out.",
+    "leased": "In one worker's hands until `leased_until`.",
+    "backoff": "Failed, and waits before the next attempt.",
+    "acked": "Settled by a worker.",
+    "dead": "Ended in the dead letters; a copy lies there.",
+    "expired": "Its time was over before anybody settled it.",
+    "withdrawn": "Replaced by newer mail with the same `state_key`.",
+}
+STEPS = {
+    "become_due": "`deliver_at` has come.",
+    "lease": "A fetch takes it.",
+    "ack": "The worker settles it.",
+    "nack": "The worker failed and says so.",
+    "release": "The worker gives it back, no attempt counted.",
+    "extend": "The worker keeps it longer.",
+    "reject": "The worker sends it to the dead letters.",
+    "lapse": "The lease runs out: a failed attempt.",
+    "backoff_over": "The wait is over.",
+    "exhaust": "The last attempt failed: to the dead letters.",
+    "expire": "`expires_at` has come.",
+    "withdraw": "Newer mail has the same `state_key`.",
+}
+TABLES = {
+    "meta": "Numbers that the tables keep about themselves, such as the last record folded.",
+    "mailboxes": "Mailboxes that live.",
+    "groups": "Groups that live, and how far they have read old mail again.",
+    "messages": "Every message that is retained, settled or not.",
+    "open_deliveries": "What a group has touched and not settled: leases, attempts, backoff.",
+    "deliveries": "What a group has settled, and how.",
+    "dedup_keys": "Dedup keys that still count.",
+}
+
+
+def pages() -> dict[str, str]:
+    """Every reference page: file name and text."""
+    made: dict[str, Callable[[], Iterable[str]]] = {
+        "commands.md": _commands,
+        "errors.md": _errors,
+        "limits.md": _limits,
+        "settings.md": _settings,
+        "states.md": _states,
+        "events.md": _events,
+        "schema.md": _schema,
+    }
+    return {name: "\n".join([NOTE, "", *make()]).rstrip() + "\n" for name, make in made.items()}
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterable[str]:
+    yield f"| {' | '.join(heads)} |"
+    yield f"|{'---|' * len(heads)}"
+    for row in rows:
+        cells = (cell.replace("|", "\\|").replace("<", "&lt;") for cell in row)
+        yield f"| {' | '.join(cells)} |"
+    yield ""
+
+
+def _same(words: dict[str, Any], known: Iterable[str], what: str) -> None:
+    assert set(words) == set(known), f"{what}: words for {sorted(words)}, the code has {sorted(known)}"
+
+
+def _number(value: float) -> str:
+    return f"{value:,}"
+
+
+# -- types in words
+
+
+def _unwrap(kind: mi.Type) -> tuple[mi.Type, str]:
+    """The type without its wrapping, and the help that hangs on it; ``null`` is as good as left out."""
+    text = ""
+    while True:
+        if isinstance(kind, mi.Metadata):
+            text = text or (kind.extra_json_schema or {}).get("description", "")
+            kind = kind.type
+        elif isinstance(kind, mi.UnionType) and kind.includes_none:
+            rest = tuple(one for one in kind.types if not isinstance(one, mi.NoneType))
+            kind = rest[0] if len(rest) == 1 else mi.UnionType(rest)
+        else:
+            return kind, text
+
+
+# Values in the order in which people think of them; all others by alphabet.
+_ORDERS: tuple[Sequence[str], ...] = (
+    commands.TIERS,
+    RUNGS,
+    tuple(delivery.DeliveryState),
+    tuple(delivery.Step),
+)
+
+
+def _ordered(values: Sequence[Any]) -> Sequence[Any]:
+    order = next((one for one in _ORDERS if set(values) <= set(one)), None)
+    return sorted(values, key=order.index) if order else values
+
+
+_PLAIN: dict[type, str] = {
+    mi.BoolType: "true or false",
+    mi.DateTimeType: "time",
+    mi.DictType: "object",
+    mi.AnyType: "anything",
+}
+
+
+def _type(kind: mi.Type) -> str:
+    """A type in words."""
+    kind, _ = _unwrap(kind)
+    if isinstance(kind, mi.UnionType):
+        return " or ".join(_type(one) for one in kind.types)
+    if isinstance(kind, mi.ListType):
+        return f"list of {_type(kind.item_type)}"
+    if isinstance(kind, mi.LiteralType):
+        return ", ".join(f"`{value}`" for value in _ordered(kind.values))
+    if isinstance(kind, mi.StructType):
+        return OBJECTS[kind.cls]
+    if isinstance(kind, mi.StrType):
+        return "address" if kind.pattern == names.ADDRESS_PATTERN else "string"
+    if isinstance(kind, mi.IntType):
+        return "message id" if (kind.ge, kind.lt) == MESSAGE_ID else "integer"
+    if isinstance(kind, mi.FloatType):
+        return "number"
+    return _PLAIN[type(kind)]
+
+
+def _bounds(kind: mi.Type) -> str:
+    """The bounds of a type in words."""
+    kind, _ = _unwrap(kind)
+    if isinstance(kind, mi.UnionType):
+        return "; ".join(dict.fromkeys(filter(None, map(_bounds, kind.types))))
+    if isinstance(kind, mi.IntType | mi.FloatType):
+        if kind.lt is not None or (kind.ge is None and kind.gt is None):
+            return ""
+        low = f"{_number(kind.ge)} to" if kind.ge is not None else f"over {_number(kind.gt or 0)}, up to"
+        return f"{low} {_number(kind.le or 0)}"
+    if isinstance(kind, mi.StrType) and kind.max_length is not None:
+        return f"{kind.min_length or 0} to {_number(kind.max_length)} characters"
+    if isinstance(kind, mi.ListType):
+        inner = _bounds(kind.item_type)
+        least, most = kind.min_length or 0, kind.max_length
+        size = (
+            f"{least} to {_number(most)} of them" if most is not None else f"at least {least}" * bool(least)
+        )
+        return ", each ".join(filter(None, (size, inner)))
+    return ""
+
+
+def _default(field: mi.Field) -> str:
+    if field.required:
+        return "required"
+    if field.default in (None, NODEFAULT):
+        return ""
+    return f"`{json.dumps(field.default)}`"
+
+
+def _fields(model: type, hidden: Sequence[str] = (), left_out: Sequence[str] = ()) -> Iterable[str]:
+    """The table of a struct's fields."""
+    kind = mi.type_info(model)
+    assert isinstance(kind, mi.StructType)
+    rows = []
+    for field in kind.fields:
+        if field.encode_name in left_out:
+            continue
+        text = _unwrap(field.type)[1]
+        if field.encode_name in hidden:
+            text += " Not shown to models."
+        rows.append(
+            (f"`{field.encode_name}`", _type(field.type), _bounds(field.type), _default(field), text.strip())
+        )
+    return _table(("argument", "type", "bounds", "default", "what"), rows)
+
+
+# -- pages
+
+
+def _commands() -> Iterable[str]:
+    yield "# Commands\n"
+    yield (
+        "Every command of this version, with the arguments and replies that all doors will share. In this "
+        "version they are called from Python: `await broker.call(Caller(principal, agent), name, "
+        "arguments)`. `mq9 commands NAME` shows the same. The owner of a mailbox may do everything with it; "
+        "anybody may send to the mailbox of an agent.\n"
+    )
+    yield (
+        "Durations are numbers of seconds, fractions allowed where the type is `number`. A time is RFC 3339 "
+        "with a zone. `null` is the same as leaving an argument out; an unknown argument is refused. What is "
+        "marked as not shown to models will be left out of the tools that the MCP door offers. "
+        f"An address is {names.ADDRESS_ACCEPTED}.\n"
+    )
+    yield from _table(
+        ("command", "what it does"),
+        ((f"[`{one.name}`](#{one.name})", one.help) for one in CATALOGUE.values()),
+    )
+    for entry in CATALOGUE.values():
+        yield from _command(entry)
+    yield "## A message in a call\n"
+    yield "What `messages` of `mailbox_send` and `send` of `mailbox_ack` are made of.\n"
+    yield from _fields(commands.MessageArguments, CATALOGUE["mailbox_send"].hidden)
+    yield "## An item of mailbox_ack\n"
+    yield from _fields(commands.AckItem)
+    yield "## Later\n"
+    yield "Named by the contract, refused by name in this version:\n"
+    yield from _table(("command", "belongs to"), ((f"`{name}`", what) for name, what in LATER.items()))
+
+
+def _command(entry: Entry) -> Iterable[str]:
+    yield f"## {entry.name}\n"
+    yield (
+        entry.help + (" For operators: not among a model's default tools." if entry.operators else "") + "\n"
+    )
+    yield f"Right: `{entry.action}` on the {entry.resource}.\n"
+    yield "### Arguments\n"
+    yield from _fields(entry.arguments, entry.hidden)
+    yield "### Reply\n"
+    yield from _table(("field", "what"), ((f"`{name}`", text) for name, text in entry.reply.items()))
+    yield f"Errors: {', '.join(_code(code) for code in entry.errors)}.\n"
+    for example in entry.examples:
+        call = {"command": entry.name, "arguments": example.arguments}
+        yield f"{example.says[0].upper()}{example.says[1:]}:\n"
+        yield f"```json\n{json.dumps(call, indent=2)}\n```\n"
+
+
+def _code(code: str) -> str:
+    return f"[`{code}`](errors.md#{code.lower()})"
+
+
+def _errors() -> Iterable[str]:
+    yield "# Errors\n"
+    yield (
+        "One shape everywhere: `{code, message, hint?, details?}`. `message` names the value seen and the "
+        "values accepted, `hint` the next call, `details` the same as data. In Python it is an `Mq9Error`: "
+        "`Refused` is the caller's to mend, `Unavailable` is outside; after either nothing was changed.\n"
+    )
+    for code, one in CODES.items():
+        yield f"## {code}\n"
+        yield f"{one.meaning} HTTP status {one.status} at the doors to come.\n"
+        users = [
+            f"[`{name}`](commands.md#{name})" for name, entry in CATALOGUE.items() if code in entry.errors
+        ]
+        if len(users) == len(CATALOGUE):
+            yield "Any command may be refused so.\n"
+        elif users:
+            yield f"Comes from {', '.join(users)}.\n"
+        else:
+            yield "No command of this version lists it.\n"
+
+
+def _limits() -> Iterable[str]:
+    yield "# Limits\n"
+    yield (
+        "Every bound and default, with the reason for it. Over a limit a call is refused, the refusal names "
+        "limit and value, and nothing is stored. What a mailbox may be told otherwise is in "
+        "[settings](settings.md).\n"
+    )
+    rows = (
+        (f"`{name}`", _number(one.value), one.unit, "yes" if one.per_mailbox else "", one.reason)
+        for name, one in LIMITS.items()
+    )
+    yield from _table(("limit", "value", "unit", "per mailbox", "why"), rows)
+
+
+def _settings() -> Iterable[str]:
+    yield "# Settings\n"
+    yield "## Mailbox settings\n"
+    yield (
+        "`settings` of [`mailbox_create`](commands.md#mailbox_create) and, later, of "
+        "[`mailbox_update`](commands.md#mailbox_update). `ordered_by` and `exactly_once` change only while "
+        "nothing is unsettled.\n"
+    )
+    kind = mi.type_info(commands.SettingsArguments)
+    assert isinstance(kind, mi.StructType)
+    defaults = events.Settings()
+    rows = []
+    for field in kind.fields:
+        default = getattr(defaults, field.encode_name, None)
+        shown = "[see below](#retention)" if field.encode_name == "retention" else f"`{json.dumps(default)}`"
+        text = _unwrap(field.type)[1]
+        rows.append(
+            (
+                f"`{field.encode_name}`",
+                _type(field.type),
+                _bounds(field.type),
+                shown if shown != "`null`" else "",
+                text,
+            )
+        )
+    yield from _table(("setting", "type", "bounds", "default", "what"), rows)
+    yield "## Retention\n"
+    yield "Settled mail goes when either is exceeded, oldest settled first. Unsettled mail never goes.\n"
+    yield from _fields(commands.Retention)
+    yield "## Engine options\n"
+    yield "Keyword arguments of `open_engine(folder, ...)`.\n"
+    options = [one for one in inspect.signature(EmbeddedEngine).parameters.values() if one.name != "folder"]
+    _same(ENGINE_OPTIONS, (one.name for one in options), "engine options")
+    yield from _table(
+        ("option", "default", "what"),
+        ((f"`{one.name}`", _option_default(one.default), ENGINE_OPTIONS[one.name]) for one in options),
+    )
+
+
+def _option_default(value: Any) -> str:
+    return _number(value) if isinstance(value, int) else "" if value is None else f"`{value}`"
+
+
+def _states() -> Iterable[str]:
+    yield "# States of a message\n"
+    yield (
+        "Where a message stands in one group; every group has its own. Drawn from the table that the code "
+        "decides by. Any other step is refused and changes nothing.\n"
+    )
+    _same(STATES, delivery.DeliveryState, "states")
+    _same(STEPS, delivery.Step, "steps")
+    arrows: dict[tuple[str, str], list[str]] = {}
+    for (state, step), after in delivery.TABLE.items():
+        arrows.setdefault((state, after), []).append(step)
+    yield "```mermaid\nstateDiagram-v2\n    [*] --> waiting: send\n    [*] --> delayed: send with delay_s"
+    yield from (f"    {state} --> {after}: {', '.join(steps)}" for (state, after), steps in arrows.items())
+    yield from (f"    {state} --> [*]" for state in delivery.DeliveryState if state in delivery.FINAL)
+    yield "```\n"
+    yield (
+        "The steps `ack`, `nack`, `release`, `extend` and `reject` of a *waiting* message are those of a "
+        "lease that ran out and that nobody has replaced; an exactly-once mailbox refuses them.\n"
+    )
+    yield from _table(("state", "what it means"), ((f"`{name}`", text) for name, text in STATES.items()))
+    yield from _table(("step", "what happens"), ((f"`{name}`", text) for name, text in STEPS.items()))
+
+
+def _events() -> Iterable[str]:
+    yield "# Journal events\n"
+    yield (
+        f"What the journal records: record format version {events.RECORD_VERSION}. A change of shape is a "
+        "new version with a migration. Times are integer milliseconds since 1970, fields at their defaults "
+        "are left out. `mq9 journal DIR` shows the records of a data directory.\n"
+    )
+    yield "## Files\n"
+    yield (
+        f"A segment is a file of preallocated size: a header of {SEGMENT_HEADER} bytes (magic, record format "
+        "version, segment number, first sequence, random salt, checksum), then one frame after another. A "
+        f"frame is one commit: a header of {FRAME_HEADER} bytes (magic, CRC-32 over salt and content, "
+        "length, number of records, first sequence, SHA-256 of the commit before it), then its records. A "
+        f"record is one command: {RECORD_HEADER} bytes with two lengths, the events as a JSON list, the "
+        "bodies of the messages that they store.\n"
+    )
+    yield "## Events\n"
+    kinds = get_args(events.AnyEvent)
+    yield from _table(
+        ("event", "what happened"),
+        ((f"[`{_tag(kind)}`](#{_tag(kind)})", _doc(kind).split(". ")[0].rstrip(".")) for kind in kinds),
+    )
+    for kind in kinds:
+        yield f"### {_tag(kind)}\n"
+        yield _doc(kind) + "\n"
+        yield from _struct(kind)
+    yield "## What events are made of\n"
+    for part in (events.Settings, events.Mail, events.Extra, events.Letter, events.DedupKey):
+        yield f"### {part.__name__}\n"
+        form = " Written as a list in this order." if part.__struct_config__.array_like else ""
+        yield _doc(part) + form + "\n"
+        yield from _struct(part)
+
+
+def _tag(kind: type[Any]) -> str:
+    return str(kind.__struct_config__.tag)
+
+
+def _doc(thing: type) -> str:
+    """A docstring as a paragraph."""
+    return " ".join((inspect.getdoc(thing) or "").replace("``", "`").split())
+
+
+def _struct(kind: type[Any]) -> Iterable[str]:
+    info = mi.type_info(kind)
+    assert isinstance(info, mi.StructType)
+    rows = [
+        (f"`{one.encode_name}`", f"`{_annotation(kind, one.name)}`", _field_default(one))
+        for one in info.fields
+    ]
+    return _table(("field", "type", "default"), rows)
+
+
+def _annotation(kind: type, name: str) -> str:
+    """The type of a field as the source has it."""
+    return str(
+        next(base.__annotations__[name] for base in kind.__mro__ if name in inspect.get_annotations(base))
+    )
+
+
+def _field_default(field: mi.Field) -> str:
+    if field.required:
+        return "always there"
+    if field.default_factory is not NODEFAULT:
+        return "`[]`"
+    return f"`{json.dumps(field.default)}`"
+
+
+def _schema() -> Iterable[str]:
+    yield "# Tables\n"
+    yield (
+        f"The tables in `mq9.duckdb`, schema version {SCHEMA_VERSION}: what the journal is folded into. Look "
+        "at them while no broker has the data directory open; nothing but the broker may write to them.\n"
+    )
+    steps = migrations()
+    con = duckdb.connect(":memory:")
+    for _, text in steps:
+        con.execute(text)
+    columns = con.execute(
+        "select table_name, column_name, lower(data_type), is_nullable from duckdb_columns() "
+        "where not internal order by table_oid, column_index"
+    ).fetchall()
+    con.close()
+    _same(TABLES, (row[0] for row in columns), "tables")
+    notes = _notes("\n".join(text for _, text in steps))
+    for table in dict.fromkeys(row[0] for row in columns):
+        yield f"## {table}\n"
+        yield TABLES[table] + "\n"
+        yield from _table(
+            ("column", "type", "null", "note"),
+            (
+                (f"`{column}`", kind, "yes" if null else "", notes.get((table, column), ""))
+                for name, column, kind, null in columns
+                if name == table
+            ),
+        )
+
+
+def _notes(sql: str) -> dict[tuple[str, str], str]:
+    """The comments behind columns, by table and column."""
+    found, table = {}, ""
+    for line in sql.splitlines():
+        if made := re.match(r"create table (\w+)", line):
+            table = made[1]
+        elif note := re.match(r"\s+(\w+) .*--\s*(.*)", line):
+            found[table, note[1]] = note[2]
+    return found
+
+
+def main() -> None:
+    """Write the pages, and remove those that are not made any more."""
+    REFERENCE.mkdir(parents=True, exist_ok=True)
+    made = pages()
+    for path in REFERENCE.glob("*.md"):
+        if path.name not in made and path.read_text(encoding="utf-8").startswith(NOTE):
+            path.unlink()
+    for name, text in made.items():
+        (REFERENCE / name).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
