@@ -68,8 +68,8 @@ async def send_and_wait(
         climb = climbs[receipt["id"]]
         receipt["reached"] = climb.reached
         if climb.goal == RUNGS.index("replied") and climb.reached == "replied":
-            copies = await engine.copies([climb.reply])
-            receipt["reply"] = copies[0]
+            for copy in await engine.copies([climb.reply]):  # none if it was removed meanwhile
+                receipt["reply"] = copy
     return reply
 
 

@@ -89,7 +89,7 @@ def _stored(listener: Listener, state: State, mails: list[e.Mail], at: int) -> N
 def _moved(listener: Listener, watched: set[int], state: State, event: e.Event) -> None:
     """Report what happens to watched messages in the group ``default``, or to all of their groups."""
     group = getattr(event, "group", None)
-    rung = _RUNGS.get(type(event))
+    rung = event.state if isinstance(event, e.Closed) else _RUNGS.get(type(event))
     if rung is not None:
         ids = getattr(event, "ids", None) or [getattr(event, "id", 0)]
         known = state.groups.get(group) if group is not None else None
@@ -125,7 +125,6 @@ _RUNGS: dict[type[e.Event], str] = {
     e.Leased: "leased",
     e.Acked: "acked",
     e.Died: "dead",
-    e.Closed: "expired",
     e.Expired: "expired",
     e.Deleted: "canceled",
 }
