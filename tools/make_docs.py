@@ -363,8 +363,9 @@ def _states() -> Iterable[str]:
     yield from (f"    {state} --> [*]" for state in delivery.DeliveryState if state in delivery.FINAL)
     yield "```\n"
     yield (
-        "The steps `ack`, `nack`, `release`, `extend` and `reject` of a *waiting* message are those of a "
-        "lease that ran out and that nobody has replaced; an exactly-once mailbox refuses them.\n"
+        "The steps `ack`, `nack`, `release`, `extend` and `reject` of a message "
+        "that is not leased are those of a lease that ran out and that nobody has replaced; an exactly-once "
+        "mailbox refuses them.\n"
     )
     yield from _table(("state", "what it means"), ((f"`{name}`", text) for name, text in STATES.items()))
     yield from _table(("step", "what happens"), ((f"`{name}`", text) for name, text in STEPS.items()))
