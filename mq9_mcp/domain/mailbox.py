@@ -84,8 +84,7 @@ def decide_create(plan: Plan, command: MailboxCreate) -> dict[str, Any]:
     """Make a mailbox, or renew an equal one; the reply is ``{mailbox, created}`` once applied."""
     address = command.address or f"box-{plan.ask.secret}"
     check_new_address(address)
-    settings = settings_from(command.settings, Settings())
-    _check_settings(address, settings)
+    settings = _settings(address, command.settings, Settings())
     existing = plan.find(address)
     if existing is None:
         plan.create(address, plan.caller.principal, settings, description=command.description)
@@ -112,6 +111,15 @@ def decide_create(plan: Plan, command: MailboxCreate) -> dict[str, Any]:
     return {"mailbox": address, "created": False}
 
 
+def _settings(address: str, arguments: SettingsArguments | None, base: Settings) -> Settings:
+    """Settings for the mailbox at ``address``: its default dead letter address counts as none given."""
+    settings = settings_from(arguments, base)
+    if settings.dead_letter == dead_letter_address(address):
+        settings = msgspec.structs.replace(settings, dead_letter=None)
+    _check_settings(address, settings)
+    return settings
+
+
 def _check_settings(address: str, settings: Settings) -> None:
     if settings.dead_letter == address:
         raise Refused(
@@ -126,8 +134,7 @@ def _check_settings(address: str, settings: Settings) -> None:
 def decide_update(plan: Plan, command: MailboxUpdate) -> dict[str, Any]:
     """Change settings or description; the reply is ``{mailbox}`` once applied."""
     mailbox = plan.mailbox(command.address)
-    settings = settings_from(command.settings, mailbox.settings)
-    _check_settings(mailbox.address, settings)
+    settings = _settings(mailbox.address, command.settings, mailbox.settings)
     unsettled = mailbox.unsettled + mailbox.history()[0]
     for name in ("ordered_by", "exactly_once"):
         if getattr(settings, name) != getattr(mailbox.settings, name) and unsettled:
