@@ -12,7 +12,7 @@ def due_for_retention(mailbox: Mailbox, now: int) -> bool:
     if not mailbox.settled or any(group.history for group in mailbox.groups.values()):
         return False
     too_old = mailbox.settled_since + mailbox.settings.retention_age_s * 1000 <= now
-    return too_old or mailbox.settled_bytes > mailbox.prune_above
+    return too_old or mailbox.settled_bytes > mailbox.settings.retention_bytes
 
 
 def decide_prune(plan: Plan, mailbox: Mailbox, through: int, count: int, size: int, oldest: int) -> None:
