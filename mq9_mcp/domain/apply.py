@@ -14,11 +14,8 @@ from mq9_mcp.domain.apply_delivery import DELIVERY
 from mq9_mcp.domain.apply_mail import MAIL, end_messages, forget_keys, notice_due
 from mq9_mcp.domain.delivery import Delivery, DeliveryState
 from mq9_mcp.domain.group import in_memory, wanted
-from mq9_mcp.domain.limits import limit
 from mq9_mcp.domain.log import OUTSIDE
-from mq9_mcp.domain.state import Group, History, Mailbox, State
-
-_IDLE_GRACE = limit("group_idle_s") * 1000 // 100
+from mq9_mcp.domain.state import IDLE_GRACE, Group, History, Mailbox, State
 
 
 def apply(state: State, events: list[e.Event]) -> None:
@@ -33,7 +30,7 @@ def apply(state: State, events: list[e.Event]) -> None:
 def _opened(state: State, event: e.Opened) -> None:
     for group in state.groups.values():
         # A fetch leaves a trace in the journal only now and then: idleness gets the benefit of the doubt.
-        group.grace = _IDLE_GRACE
+        group.grace = IDLE_GRACE
         for id, delivery in group.open.items():
             if delivery.state is DeliveryState.LEASED and delivery.until < event.lease_floor:
                 delivery.until = event.lease_floor

@@ -24,6 +24,7 @@ T = TypeVar("T")
 
 NEVER = 2**62
 GROUP_IDLE_MS = limit("group_idle_s") * 1000
+IDLE_GRACE = GROUP_IDLE_MS // 100
 PRUNE_STEP = 1024 * 1024
 _TIMERS_MIN = 64
 

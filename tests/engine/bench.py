@@ -21,7 +21,7 @@ from mq9_mcp.engine.embedded.load import load_state
 from mq9_mcp.engine.embedded.replay import entries
 from mq9_mcp.engine.embedded.segments import frames_after
 from mq9_mcp.engine.embedded.tables import Tables
-from tests.engine.picture import Picture, check, picture
+from tests.engine.picture import Picture, check, check_idle, picture
 from tests.support import START_MS
 
 KEEP_ALL = 2**40
@@ -107,6 +107,7 @@ class Bench:
         folded = load_state(self.tables)
         same(expected, picture(folded, self.now), "the tables alone")
         check(folded)
+        check_idle(engine.state, folded)
         self._check_tables()
 
     def _check_tables(self) -> None:

@@ -18,8 +18,8 @@ from tests.engine.bench import Bench
 from tests.engine.driver import Driver
 from tests.engine.picture import check
 
-STEPS = int(os.environ.get("MQ9_EQUIVALENCE_STEPS", "450"))
-FIRST, _, LAST = os.environ.get("MQ9_EQUIVALENCE_SEEDS", "1-6").partition("-")
+STEPS = int(os.environ.get("MQ9_EQUIVALENCE_STEPS", "250"))
+FIRST, _, LAST = os.environ.get("MQ9_EQUIVALENCE_SEEDS", "1-4").partition("-")
 SEEDS = range(int(FIRST), int(LAST or FIRST) + 1)
 
 

@@ -12,8 +12,6 @@ import pytest
 
 from mq9_mcp.domain.errors import Mq9Error
 from mq9_mcp.engine.embedded.disk import Disk
-from mq9_mcp.engine.embedded.fold import Fold
-from mq9_mcp.engine.embedded.journal import Entry
 from tests.support import Desk, Reply, run, texts
 
 MINUTE = 60
@@ -61,6 +59,11 @@ class WeakDisk(Disk):
         """Fails on demand, with the data written."""
         self._strike("sync")
         super().sync(fd)
+
+    def fill(self, fd: int, start: int, end: int) -> None:
+        """Fails on demand."""
+        self._strike("fill")
+        super().fill(fd, start, end)
 
     def cut(self, fd: int, offset: int, size: int) -> None:
         """Fails on demand."""
@@ -238,6 +241,23 @@ def test_what_comes_due_without_room_is_done_later(tmp_path: Path) -> None:
     run(body, tmp_path, "box", "other", disk=disk, segment_bytes=16 * 1024)
 
 
+def test_a_full_disk_without_room_for_what_was_cut_off_answers_all_the_same(tmp_path: Path) -> None:
+    disk = WeakDisk()
+
+    async def body(desk: Desk) -> None:
+        await desk.send(text="kept")
+        disk.fail("write", "fill", "allocate")
+        for _ in range(3):
+            await desk.refused("STORAGE_UNAVAILABLE", "mailbox_send", to="box", text="lost")
+        assert texts(await desk.query()) == ["kept"]
+        disk.heal()
+        await healed(desk)
+        await desk.restart()
+        assert texts(await desk.query()) == ["kept", "probe"]
+
+    run(body, tmp_path, "box", disk=disk)
+
+
 def test_a_commit_that_cannot_be_taken_back_yet_is_not_called_failed(tmp_path: Path) -> None:
     """While a failed commit may still be on the disk nobody is told that it is not."""
     disk = WeakDisk()
@@ -254,88 +274,6 @@ def test_a_commit_that_cannot_be_taken_back_yet_is_not_called_failed(tmp_path: P
         assert texts(await desk.query()) == ["probe"]
 
     run(body, tmp_path, "box", disk=disk)
-
-
-def test_folding_that_fails_for_a_while_stops_no_send(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    working = Fold.fold
-    broken = threading.Event()
-
-    def fold(self: Fold, entries: list[Entry]) -> None:
-        if broken.is_set():
-            self.tables.con.execute("select no_such_column from meta")
-        working(self, entries)
-
-    monkeypatch.setattr(Fold, "fold", fold)
-    monkeypatch.setattr("mq9_mcp.engine.embedded.folder.RETRY_S", 0.01)
-
-    async def body(desk: Desk) -> None:
-        await desk.send(text="one")
-        broken.set()
-        await desk.send(text="two")
-        assert texts(await desk.fetch()) == ["one", "two"]
-        refusal = await desk.refused("STORAGE_UNAVAILABLE", "mailbox_query", mailbox="box")
-        assert "no_such_column" in refusal.message
-        broken.clear()
-        assert texts(await queried(desk)) == ["one", "two"]
-        await desk.restart()
-        assert texts(await desk.query()) == ["one", "two"]
-
-    run(body, tmp_path, "box")
-
-
-def test_a_fold_that_fails_half_way_is_done_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The rows of a transaction that was rolled back are written by the next, and only once."""
-    working = Fold.write
-    failures = iter([True, False, True, True, False])
-
-    def write(self: Fold) -> None:
-        working(self)
-        if next(failures, False):
-            raise OSError(errno.ENOSPC, "no room")
-
-    monkeypatch.setattr(Fold, "write", write)
-    monkeypatch.setattr("mq9_mcp.engine.embedded.folder.RETRY_S", 0.01)
-
-    async def body(desk: Desk) -> None:
-        for text in ("one", "two", "three"):
-            await desk.send(text=text, dedup_key=text)
-            [message] = await desk.fetch(max=1)
-            await desk.settle(message, "nack", delay_s=0)
-            await outcome(desk, "mailbox_query", mailbox="box")
-        await queried(desk)
-        tables = desk.engine.tables.con.cursor()
-        assert tables.execute("select count(*), count(distinct id) from messages").fetchone() == (3, 3)
-        assert tables.execute("select sum(attempts) from open_deliveries").fetchone() == (3,)
-        assert tables.execute("select count(*) from dedup_keys").fetchone() == (3,)
-        tables.close()
-        await desk.restart()
-        assert sorted(message["attempt"] for message in await desk.fetch()) == [1, 1, 4]
-
-    run(body, tmp_path, "box")
-
-
-def test_keys_that_cannot_be_forgotten_do_not_fold_twice(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    working = Fold.forget_keys
-    failures = iter([True])
-
-    def forget(self: Fold) -> None:
-        if next(failures, False):
-            raise OSError(errno.ENOSPC, "no room")
-        working(self)
-
-    monkeypatch.setattr(Fold, "forget_keys", forget)
-    monkeypatch.setattr("mq9_mcp.engine.embedded.folder.RETRY_S", 0.01)
-
-    async def body(desk: Desk) -> None:
-        desk.time.now += 2 * MINUTE * 1000
-        await desk.send(text="one")
-        assert texts(await queried(desk)) == ["one"]
-
-    run(body, tmp_path, "box")
 
 
 class GatedDisk(Disk):

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from mq9_mcp.domain.errors import Refused
 from mq9_mcp.domain.events import GroupSeen
 from mq9_mcp.engine.embedded.disk import Disk
 from mq9_mcp.engine.embedded.engine import open_engine
@@ -346,3 +347,33 @@ def test_a_journal_that_lost_its_beginning_or_end_is_said(tmp_path: Path) -> Non
     paths[0].unlink()
     with pytest.raises(Damaged, match=r"the journal begins with record .* a segment is missing"):
         asyncio.run(open_engine(tmp_path))
+
+
+def test_who_follows_gets_every_record_in_order_or_is_told_where_to_begin(tmp_path: Path) -> None:
+    async def body(desk: Desk) -> None:
+        for number in range(5):
+            await desk.send(text=f"{number}")
+        follower = desk.engine.follow(0)
+        seen = [(await anext(follower)).seq for _ in range(6)]
+        assert seen == [1, 2, 3, 4, 5, 6]
+        for _ in range(30):
+            await desk.send(text="x" * 2000)
+            for message in await desk.fetch():
+                await desk.settle(message)
+        await desk.query()
+        first = desk.engine.journal.segments[0].first_seq
+        assert first > 8
+
+        async def to_the_end() -> None:
+            async for record in follower:
+                assert record.seq == seen[-1] + 1
+                seen.append(record.seq)
+
+        with pytest.raises(Refused, match=f"the journal begins with record {first}"):
+            await to_the_end()
+        assert seen[-1] < first
+        with pytest.raises(Refused, match="the journal begins with record"):
+            await anext(desk.engine.follow(0))
+        assert (await anext(desk.engine.follow(first - 1))).seq == first
+
+    run(body, tmp_path, "box", segment_bytes=16 * 1024, journal_bytes=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -64,7 +65,8 @@ class Disk:
             os.close(fd)
 
     def cut(self, fd: int, offset: int, size: int) -> None:
-        """Remove everything from ``offset`` on and keep room for ``size`` bytes in all."""
+        """Remove everything from ``offset`` on; keep room for ``size`` bytes in all, if there is room."""
         os.ftruncate(fd, offset)
-        self.fill(fd, offset, size)
+        with contextlib.suppress(OSError):  # then a later write fails, and is taken back like this one
+            self.fill(fd, offset, size)
         self.sync_file(fd)

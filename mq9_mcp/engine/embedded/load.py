@@ -12,7 +12,7 @@ from mq9_mcp.domain.events import DedupKey, Extra, Letter, Mail, Settings
 from mq9_mcp.domain.group import wanted
 from mq9_mcp.domain.limits import limit
 from mq9_mcp.domain.log import OUTSIDE
-from mq9_mcp.domain.state import NEVER, Group, History, Mailbox, State
+from mq9_mcp.domain.state import IDLE_GRACE, NEVER, Group, History, Mailbox, State
 from mq9_mcp.engine.embedded.tables import SQL, Tables
 
 KEYS_MAX = limit("dedup_keys_in_memory")
@@ -104,6 +104,7 @@ def _load_groups(state: State, tables: Tables) -> None:
     for number, mailbox, name, start_id, start_at, seen_at, through, *after in tables.rows("load_groups"):
         group = Group(number, state.mailboxes[mailbox], name, start_id, start_at)
         group.seen_at = group.fetched_at = seen_at
+        group.grace = IDLE_GRACE
         if through is not None:
             count, size = history_size(tables, group, through, (after[0], after[1], after[2]))
             group.history = History(through, count, size, (after[0], after[1], after[2]))

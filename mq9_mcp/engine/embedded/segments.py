@@ -167,8 +167,8 @@ def _where(segment: Segment, offset: int, what: str) -> str:
 def frames_after(segments: list[Segment], after: int, durable: int) -> Iterator[tuple[Segment, Frame]]:
     """The frames that hold records after ``after`` and up to ``durable``, in order."""
     for segment in list(segments):
-        if segment.last_seq <= after or segment.first_seq > durable:
-            continue
+        if segment.last_seq <= after or segment.first_seq > durable or segment not in segments:
+            continue  # the last: it was deleted while the caller had a frame of an earlier one
         data = os.pread(segment.fd, segment.end, 0)
         for frame in _frames(segment, data):
             if frame.first_seq > durable:

@@ -194,6 +194,20 @@ class Store:
 
     async def records_after(self, after: int) -> AsyncIterator[Committed]:
         """Every durable record after ``after``, then each new one."""
+        while not self.closed:
+            self._news.clear()
+            self._check_begin(after)
+            for segment, frame in frames_after(self.journal.segments, after, self.journal.durable_seq):
+                for entry in entries(segment, frame):
+                    if entry.seq > after + 1:
+                        self._check_begin(after)
+                    if entry.seq > after:
+                        after = entry.seq
+                        yield Committed(entry.seq, entry.events)
+            if after >= self.journal.durable_seq:
+                await self._news.wait()
+
+    def _check_begin(self, after: int) -> None:
         first = self.journal.segments[0].first_seq
         if after + 1 < first:
             raise Refused(
@@ -201,15 +215,6 @@ class Store:
                 f"after: {after}; the journal begins with record {first}",
                 f"begin with after={first - 1}",
             )
-        while not self.closed:
-            self._news.clear()
-            for segment, frame in frames_after(self.journal.segments, after, self.journal.durable_seq):
-                for entry in entries(segment, frame):
-                    if entry.seq > after:
-                        after = entry.seq
-                        yield Committed(entry.seq, entry.events)
-            if after >= self.journal.durable_seq:
-                await self._news.wait()
 
     # -- stop
 
