@@ -118,3 +118,25 @@ def test_a_copy_of_a_copy_in_one_transaction_keeps_its_body(tmp_path: Path) -> N
         assert texts(await desk.fetch()) == ["back"]
 
     run(body, tmp_path, "box")
+
+
+def test_retention_that_looks_twice_at_once_removes_once(tmp_path: Path) -> None:
+    """The second look comes before the first removal is on disk, and in the tables."""
+
+    async def body(desk: Desk) -> None:
+        settings = {"retention": {"age_s": 5, "bytes": 1_000_000}}
+        await desk.call("mailbox_update", address="box", settings=settings)
+        for text in ("one", "two"):
+            await desk.send(text=text)
+        for message in await desk.fetch():
+            await desk.settle(message)
+        await desk.send(text="three", ttl_s=2 * MINUTE + 6)
+        for passed in (2 * MINUTE, 6):
+            desk.time.now += passed * 1000
+            desk.engine.house.swept_at = 0
+            await desk.engine.tick(desk.broker.ask())
+        counts = (await desk.call("mailbox_get", address="box"))["mailbox"]["counts"]
+        assert (counts["settled"], counts["unsettled"]) == (1, 0)
+        assert [message["parts"] for message in await desk.query()] == [[{"text": "three"}]]
+
+    run(body, tmp_path, "box")

@@ -25,6 +25,9 @@ class House(Protocol):
     journal: Journal
     folder: Folder
 
+    async def durable(self) -> None:
+        """Return when everything decided so far is on disk."""
+
     def commit(self, plan: Plan) -> None:
         """Apply and journal a plan."""
 
@@ -78,6 +81,7 @@ class Housekeeping:
             count, size = _one(con, "prune_size", [number, through])
             return through, count, size, _one(con, "prune_oldest", [number, through])[0]
 
+        await house.durable()  # what was removed before must not be counted again
         version = mailbox.history_version
         through, count, size, oldest = await house.folder.read(house.journal.durable_seq, horizon)
         gone = house.state.mailboxes.get(number) is not mailbox
