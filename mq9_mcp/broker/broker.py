@@ -18,7 +18,7 @@ from mq9_mcp.domain.plan import Ask
 from mq9_mcp.domain.state import Caller
 from mq9_mcp.engine.base import Engine
 
-UPKEEP_S = 0.5  # retention looks at what has grown at least so often
+UPKEEP_MS = 500  # retention looks at what has grown at least so often
 
 
 class Broker:
@@ -34,7 +34,9 @@ class Broker:
         self._calls = 0
         self._idle = asyncio.Event()  # set once the last call of a stopping broker has ended
         self._draining = asyncio.Event()
-        self._stop = asyncio.Event()
+        self._stop = False
+        self._looks_at = 0  # when the upkeep looks next
+        self._early = asyncio.Event()  # it must look before that
         self._upkeep = asyncio.get_running_loop().create_task(self._keep_up(), name="mq9-upkeep")
 
     def ask(self) -> Ask:
@@ -60,6 +62,8 @@ class Broker:
             return await self.engine.execute(caller, command, self.ask())
         finally:
             self._calls -= 1
+            if self.engine.next_due() < self._looks_at:
+                self._early.set()
             if self.stopping and not self._calls:
                 self._idle.set()
 
@@ -92,12 +96,14 @@ class Broker:
 
     async def _keep_up(self) -> None:
         """Let time pass for mailboxes that nobody calls, and run retention."""
-        loop = asyncio.get_running_loop()
-        while not self._stop.is_set():
-            wait = min(UPKEEP_S, max(0.001, (self.engine.next_due() - self.clock.now()) / 1000))
+        while not self._stop:
+            self._early.clear()
+            now = self.clock.now()
+            wait = min(UPKEEP_MS, max(1, self.engine.next_due() - now))
+            self._looks_at = now + wait
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(loop.time() + wait):
-                    await self._stop.wait()
+                async with asyncio.timeout(wait / 1000):
+                    await self._early.wait()
             await self.engine.tick(self.ask())
 
     async def close(self) -> None:
@@ -109,7 +115,8 @@ class Broker:
         self.bell.ring_all()
         if self._calls:
             await self._idle.wait()
-        self._stop.set()
+        self._stop = True
+        self._early.set()
         await self._upkeep
         await self.engine.close()
 

@@ -65,6 +65,22 @@ def test_a_message_that_becomes_due_while_waiting_is_returned_at_once(tmp_path: 
     run(body, tmp_path, "box")
 
 
+def test_what_becomes_due_in_a_moment_is_not_noticed_half_a_second_later(tmp_path: Path) -> None:
+    """The broker looks by itself when the next thing is due, also where it had meant to look later."""
+
+    async def body(desk: Desk) -> None:
+        await desk.fetch()
+        started = asyncio.get_running_loop().time()
+        for number in range(6):
+            fetch = await waiting(desk)
+            await desk.send(text=str(number), delay_s=0.02)
+            desk.time.now += 20
+            assert texts(await soon(fetch)) == [str(number)]
+        assert asyncio.get_running_loop().time() - started < 1.5
+
+    run(body, tmp_path, "box")
+
+
 @pytest.mark.parametrize(
     ("outcome", "passes", "attempt"), [("lapse", 10, 2), ("nack", 5, 2), ("release", 0, 1)]
 )
@@ -331,7 +347,7 @@ def test_a_caller_that_hangs_up_after_the_bell_hands_it_on(tmp_path: Path) -> No
 
 
 class SlowDisk(Disk):
-    """A disk that takes until the test lets it go on."""
+    """A disk that takes until the test lets it go on; the journal's own thread waits for it."""
 
     def __init__(self) -> None:
         self.gate = threading.Event()
@@ -342,10 +358,18 @@ class SlowDisk(Disk):
         super().sync(fd)
 
 
+@pytest.fixture(name="disk")
+def slow_disk(monkeypatch: pytest.MonkeyPatch) -> SlowDisk:
+    """Such a disk, on which no commit is written on the event loop."""
+    monkeypatch.setattr("mq9_mcp.engine.embedded.journal.INLINE_S", -1)
+    return SlowDisk()
+
+
 @pytest.mark.parametrize("wait_s", [0, 50])
-def test_a_cancelled_fetch_gives_its_lease_back_without_an_attempt(tmp_path: Path, wait_s: int) -> None:
+def test_a_cancelled_fetch_gives_its_lease_back_without_an_attempt(
+    tmp_path: Path, disk: SlowDisk, wait_s: int
+) -> None:
     """Its lease was being written when the caller hung up; who waits gets the message at once."""
-    disk = SlowDisk()
 
     async def body(desk: Desk) -> None:
         await desk.send(text="one")
@@ -362,9 +386,8 @@ def test_a_cancelled_fetch_gives_its_lease_back_without_an_attempt(tmp_path: Pat
     run(body, tmp_path, "box", disk=disk)
 
 
-def test_a_lease_given_back_does_not_revive_what_was_replaced(tmp_path: Path) -> None:
+def test_a_lease_given_back_does_not_revive_what_was_replaced(tmp_path: Path, disk: SlowDisk) -> None:
     """While the lease was written a newer copy of its state key came: the old one is withdrawn."""
-    disk = SlowDisk()
 
     async def body(desk: Desk) -> None:
         await desk.send(text="old", state_key="k")
