@@ -36,7 +36,7 @@ class Desk:
     def __init__(self, folder: Path, **options: Any) -> None:
         self.folder = folder
         self.time = HandTime()
-        self.options: dict[str, Any] = {"segment_bytes": 256 * 1024, **options}
+        self.options: dict[str, Any] = {"segment_bytes": 256 * 1024, "fold_apart": False, **options}
         self.broker: Broker
         self.engine: EmbeddedEngine
 

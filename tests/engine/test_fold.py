@@ -6,6 +6,7 @@ import errno
 import threading
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from mq9_mcp.engine.embedded.fold import Fold
@@ -28,7 +29,7 @@ def test_folding_that_fails_for_a_while_stops_no_send(
         working(self, entries)
 
     monkeypatch.setattr(Fold, "fold", fold)
-    monkeypatch.setattr("mq9_mcp.engine.embedded.folder.RETRY_S", 0.01)
+    monkeypatch.setattr("mq9_mcp.engine.embedded.folder_child.RETRY_S", 0.01)
 
     async def body(desk: Desk) -> None:
         await desk.send(text="one")
@@ -45,6 +46,16 @@ def test_folding_that_fails_for_a_while_stops_no_send(
     run(body, tmp_path, "box")
 
 
+def counts(con: duckdb.DuckDBPyConnection) -> tuple[int, ...]:
+    """Messages, different ones among them, failed attempts, dedup keys."""
+    row = con.execute(
+        "select (select count(*) from messages), (select count(distinct id) from messages),"
+        " (select sum(attempts) from open_deliveries)::integer, (select count(*) from dedup_keys)"
+    ).fetchone()
+    assert row is not None
+    return row
+
+
 def test_a_fold_that_fails_half_way_is_done_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The rows of a transaction that was rolled back are written by the next, and only once."""
     working = Fold.write
@@ -56,7 +67,7 @@ def test_a_fold_that_fails_half_way_is_done_once(tmp_path: Path, monkeypatch: py
             raise OSError(errno.ENOSPC, "no room")
 
     monkeypatch.setattr(Fold, "write", write)
-    monkeypatch.setattr("mq9_mcp.engine.embedded.folder.RETRY_S", 0.01)
+    monkeypatch.setattr("mq9_mcp.engine.embedded.folder_child.RETRY_S", 0.01)
 
     async def body(desk: Desk) -> None:
         for text in ("one", "two", "three"):
@@ -65,11 +76,7 @@ def test_a_fold_that_fails_half_way_is_done_once(tmp_path: Path, monkeypatch: py
             await desk.settle(message, "nack", delay_s=0)
             await outcome(desk, "mailbox_query", mailbox="box")
         await queried(desk)
-        tables = desk.engine.tables.con.cursor()
-        assert tables.execute("select count(*), count(distinct id) from messages").fetchone() == (3, 3)
-        assert tables.execute("select sum(attempts) from open_deliveries").fetchone() == (3,)
-        assert tables.execute("select count(*) from dedup_keys").fetchone() == (3,)
-        tables.close()
+        assert await desk.engine.folder.read(0, counts) == (3, 3, 3, 3)
         await desk.restart()
         assert sorted(message["attempt"] for message in await desk.fetch()) == [1, 1, 4]
 
@@ -88,7 +95,7 @@ def test_keys_that_cannot_be_forgotten_do_not_fold_twice(
         working(self)
 
     monkeypatch.setattr(Fold, "forget_keys", forget)
-    monkeypatch.setattr("mq9_mcp.engine.embedded.folder.RETRY_S", 0.01)
+    monkeypatch.setattr("mq9_mcp.engine.embedded.folder_child.RETRY_S", 0.01)
 
     async def body(desk: Desk) -> None:
         desk.time.now += 2 * MINUTE * 1000

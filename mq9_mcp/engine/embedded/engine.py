@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,18 +37,18 @@ from mq9_mcp.domain.state import NEVER, Caller, Group, Mailbox
 from mq9_mcp.engine.base import Committed, Listener
 from mq9_mcp.engine.embedded import prepare
 from mq9_mcp.engine.embedded.disk import Disk
-from mq9_mcp.engine.embedded.folder import BACKLOG_BYTES
 from mq9_mcp.engine.embedded.housekeeping import JOURNAL_BYTES, Housekeeping
 from mq9_mcp.engine.embedded.journal import SEGMENT_BYTES
 from mq9_mcp.engine.embedded.messages import copy_of
 from mq9_mcp.engine.embedded.notices import tell
-from mq9_mcp.engine.embedded.query import GroupPlace, query
+from mq9_mcp.engine.embedded.query import GroupPlace, query, read_cursor
 from mq9_mcp.engine.embedded.replay import encode_events, rebase
 from mq9_mcp.engine.embedded.store import Store
 from mq9_mcp.engine.embedded.tables import MEMORY_LIMIT
 
 RESTART_LEASE_MS = limit("restart_lease_s") * 1000
 PLAIN = (MailboxSend, MailboxAck)  # their replies name nothing that a change would complete
+BACKLOG_BYTES = 64 * 1024 * 1024  # unfolded records above it make commands wait: the tables must follow
 READS = (GroupList, MailboxGet, MailboxList)  # answered from memory alone
 SYSTEM = Caller("mq9", "mq9.broker", True)
 
@@ -73,8 +74,9 @@ class EmbeddedEngine(Store):
         journal_bytes: int = JOURNAL_BYTES,
         memory_limit: str = MEMORY_LIMIT,
         disk: Disk | None = None,
+        fold_apart: bool = True,
     ) -> None:
-        super().__init__(folder, segment_bytes, memory_limit, disk)
+        super().__init__(folder, segment_bytes, memory_limit, disk, fold_apart)
         self.listener: Listener = _Nobody()
         self.watched: set[int] = set()
         self.house = Housekeeping(journal_bytes)
@@ -321,6 +323,7 @@ class EmbeddedEngine(Store):
         await self.repaired()
         with contextlib.suppress(Unavailable):  # without room on disk reads go on
             self._pass_time(ask)
+        read_cursor(command.cursor)
         plan = Plan(self.state, caller, ask)
         mailbox: Mailbox = plan.mailbox(command.mailbox or plan.own_mailbox())
         groups = [
@@ -330,7 +333,8 @@ class EmbeddedEngine(Store):
         await self.durable()
         number, address, now = mailbox.number, mailbox.address, ask.now
         return await self.folder.read(
-            self.journal.durable_seq, lambda con: query(con, command, number, address, groups, now)
+            self.journal.durable_seq,
+            partial(query, command=command, mailbox=number, address=address, groups=groups, now=now),
         )
 
     def _release(self, leases: list[tuple[int, int, str]], ask: Ask) -> None:

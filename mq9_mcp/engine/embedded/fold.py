@@ -24,8 +24,6 @@ class Fold(Rows):
     def fold(self, entries: list[Entry]) -> None:
         """Fold ``entries`` in one transaction; on an error nothing of it is in the tables."""
         con = self.tables.con
-        if not self.sound:
-            self._read_again()
         con.begin()
         try:
             for entry in entries:
@@ -47,7 +45,8 @@ class Fold(Rows):
             self.at = max(self.at, event.at)
         self.seq = entry.seq
 
-    def _read_again(self) -> None:
+    def begin_again(self) -> None:
+        """After a failed transaction: know again what the tables hold."""
         self.seq = self.tables.meta("folded_seq")
         self.at = self.tables.meta("folded_at")
         self.numbers = {name: self.tables.meta(name) for name in NUMBERS}

@@ -124,6 +124,13 @@ def read_frame(data: bytes, offset: int, salt: bytes) -> Frame | None:
     return Frame(offset, first_seq, count, payload, _hash(header, payload), end)
 
 
+def frame_bytes(data: bytes) -> int:
+    """How long the frame that begins with ``data`` says it is; 0 if none begins there."""
+    if len(data) < FRAME_HEADER or data[:4] != FRAME_MAGIC:
+        return 0
+    return FRAME_HEADER + int(_frame.unpack_from(data)[2])
+
+
 def previous_hash(data: bytes, frame: Frame) -> bytes:
     """The hash that ``frame`` says the commit before it had."""
     return data[frame.offset + FRAME_HEADER - HASH_BYTES : frame.offset + FRAME_HEADER]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Protocol
 
 import duckdb
@@ -9,7 +10,7 @@ import duckdb
 from mq9_mcp.domain.plan import Ask, Plan
 from mq9_mcp.domain.retention import decide_prune, due_for_retention
 from mq9_mcp.domain.state import NEVER, Caller, Mailbox, State
-from mq9_mcp.engine.embedded.folder import Folder
+from mq9_mcp.engine.embedded.folder_process import FolderProcess
 from mq9_mcp.engine.embedded.journal import Journal
 from mq9_mcp.engine.embedded.tables import SQL
 
@@ -23,7 +24,7 @@ class House(Protocol):
 
     state: State
     journal: Journal
-    folder: Folder
+    folder: FolderProcess
 
     async def durable(self) -> None:
         """Return when everything decided so far is on disk."""
@@ -74,13 +75,7 @@ class Housekeeping:
         settings, number = mailbox.settings, mailbox.number
         before = ask.now - settings.retention_age_s * 1000
 
-        def horizon(con: duckdb.DuckDBPyConnection) -> tuple[int, int, int, int | None]:
-            by_age = _one(con, "prune_by_age", [number, before])[0]
-            by_bytes = _one(con, "prune_by_bytes", [number, settings.retention_bytes])[0]
-            through = max(by_age, by_bytes)
-            count, size = _one(con, "prune_size", [number, through])
-            return through, count, size, _one(con, "prune_oldest", [number, through])[0]
-
+        horizon = partial(_horizon, number=number, before=before, keep=settings.retention_bytes)
         await house.durable()  # what was removed before must not be counted again
         version = mailbox.history_version
         through, count, size, oldest = await house.folder.read(house.journal.durable_seq, horizon)
@@ -93,6 +88,17 @@ class Housekeeping:
         plan = Plan(house.state, caller, ask)
         decide_prune(plan, mailbox, through, count, size, min(since, ask.now))
         house.commit(plan)
+
+
+def _horizon(
+    con: duckdb.DuckDBPyConnection, number: int, before: int, keep: int
+) -> tuple[int, int, int, int | None]:
+    """Up to which record settled mail goes, how much that is, and when the oldest that stays ended."""
+    by_age = _one(con, "prune_by_age", [number, before])[0]
+    by_bytes = _one(con, "prune_by_bytes", [number, keep])[0]
+    through = max(by_age, by_bytes)
+    count, size = _one(con, "prune_size", [number, through])
+    return through, count, size, _one(con, "prune_oldest", [number, through])[0]
 
 
 def _one(con: duckdb.DuckDBPyConnection, name: str, arguments: list[Any]) -> tuple[Any, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from heapq import heapify
 from typing import Any
 
+import duckdb
 import msgspec
 
 from mq9_mcp.domain.delivery import Delivery, DeliveryState, Outcome
@@ -37,6 +38,11 @@ def load_state(tables: Tables) -> State:
         heapify(mailbox.expiries)
         state.watch(mailbox, mailbox.next_due())
     return state
+
+
+def load_from(con: duckdb.DuckDBPyConnection) -> State:
+    """The state over a connection that somebody else has open."""
+    return load_state(Tables.over(con))
 
 
 def _load_mailboxes(state: State, tables: Tables) -> None:

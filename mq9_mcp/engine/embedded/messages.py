@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import duckdb
@@ -11,7 +12,7 @@ import msgspec
 from mq9_mcp.domain.clock import wire_time
 from mq9_mcp.domain.events import Extra, Letter, Mail
 from mq9_mcp.domain.names import own_session
-from mq9_mcp.engine.embedded.folder import Folder
+from mq9_mcp.engine.embedded.folder_process import FolderProcess
 from mq9_mcp.engine.embedded.journal import Journal
 from mq9_mcp.engine.embedded.tables import SQL
 
@@ -23,7 +24,7 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 class Messages:
     """Reads bodies back; the journal's page cache is the cache."""
 
-    def __init__(self, journal: Journal, folder: Folder) -> None:
+    def __init__(self, journal: Journal, folder: FolderProcess) -> None:
         self.journal = journal
         self.folder = folder
 
@@ -46,15 +47,15 @@ class Messages:
         self, messages: Sequence[Delivered], found: list[dict[str, Any]], ids: list[int]
     ) -> list[dict[str, Any]]:
         """``found`` with the missing bodies from DuckDB; their segments went only after they were folded."""
-
-        def bodies(con: duckdb.DuckDBPyConnection) -> dict[int, str]:
-            return dict(con.execute(SQL["page_bodies"], [min(ids), max(ids), ids]).fetchall())
-
-        known = await self.folder.read(0, bodies)
+        known = await self.folder.read(0, partial(_bodies, ids=ids))
         return [
             message or wire_message(mail, address, known[mail.id], fields)
             for message, (mail, address, fields) in zip(found, messages, strict=True)
         ]
+
+
+def _bodies(con: duckdb.DuckDBPyConnection, ids: list[int]) -> dict[int, str]:
+    return dict(con.execute(SQL["page_bodies"], [min(ids), max(ids), ids]).fetchall())
 
 
 def wire_message(mail: Mail, address: str, body: bytes | str, fields: dict[str, Any]) -> dict[str, Any]:

@@ -253,14 +253,14 @@ def _mail(row: tuple[Any, ...]) -> Mail:
     return Mail(*row[:9], tags, extra)
 
 
-def query_row(name: str, arguments: Any) -> Callable[[duckdb.DuckDBPyConnection], Any]:
-    """A read of one row."""
-    return lambda con: con.execute(SQL[name], arguments).fetchone()
+def read_one(con: duckdb.DuckDBPyConnection, name: str, arguments: Any) -> Any:
+    """The first row of a named statement."""
+    return con.execute(SQL[name], arguments).fetchone()
 
 
-def query_rows(name: str, arguments: Any) -> Callable[[duckdb.DuckDBPyConnection], Any]:
-    """A read of all rows."""
-    return lambda con: con.execute(SQL[name], arguments).fetchall()
+def read_all(con: duckdb.DuckDBPyConnection, name: str, arguments: Any) -> Any:
+    """All rows of a named statement."""
+    return con.execute(SQL[name], arguments).fetchall()
 
 
 PREPARE: dict[type[Any], Callable[[Source, Caller, Any, Ask], Work | None]] = {

@@ -60,7 +60,7 @@ def query(
             " left join deliveries d on d.message = m.id and d.grp = $grp"
         )
     if command.cursor is not None:
-        arguments["cursor"] = _read_cursor(command.cursor)
+        arguments["cursor"] = read_cursor(command.cursor)
         where.append("m.id < $cursor" if descending else "m.id > $cursor")
     rows = con.execute(
         f"select {_COLUMNS} from {source} where {' and '.join(where)}"
@@ -81,7 +81,10 @@ def query(
     return reply
 
 
-def _read_cursor(cursor: str) -> int:
+def read_cursor(cursor: str | None) -> int:
+    """The message id at which the page before ended, 0 without one; refuses what is no cursor."""
+    if cursor is None:
+        return 0
     if cursor.isascii() and cursor.isdecimal() and len(cursor) <= 16:
         return int(cursor)
     raise Refused(

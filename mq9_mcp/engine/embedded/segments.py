@@ -72,8 +72,11 @@ def create_segment(disk: Disk, folder: Path, number: int, first_seq: int, size: 
     return Segment(path, fd, header, size)
 
 
-def open_segments(folder: Path) -> list[Segment]:
-    """All segments of ``folder`` in order; a file without a whole header was being made: it is removed."""
+def open_segments(folder: Path, write: bool = True) -> list[Segment]:
+    """All segments of ``folder`` in order; a last file without a header was being made.
+
+    Who may ``write`` removes it; who reads behind the writer takes no notice of it.
+    """
     segments: list[Segment] = []
     paths = sorted(folder.glob(f"*{SUFFIX}"))
     for path in paths:
@@ -81,7 +84,8 @@ def open_segments(folder: Path) -> list[Segment]:
         head = os.pread(fd, SEGMENT_HEADER, 0)
         if path == paths[-1] and not head.strip(b"\0"):
             os.close(fd)
-            path.unlink()
+            if write:
+                path.unlink()
             continue
         try:
             header = decode_header(head, path.name)

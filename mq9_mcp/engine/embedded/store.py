@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import copy
 import gc
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +18,16 @@ from mq9_mcp.domain.state import State
 from mq9_mcp.engine.base import Committed
 from mq9_mcp.engine.embedded.disk import Disk
 from mq9_mcp.engine.embedded.fold import Fold
-from mq9_mcp.engine.embedded.folder import Folder
+from mq9_mcp.engine.embedded.folder_child import open_tables
+from mq9_mcp.engine.embedded.folder_process import FolderProcess
 from mq9_mcp.engine.embedded.frame import Damaged, Frame
-from mq9_mcp.engine.embedded.journal import Batch, Entry, Journal
-from mq9_mcp.engine.embedded.load import load_state
+from mq9_mcp.engine.embedded.journal import Batch, Journal
+from mq9_mcp.engine.embedded.load import load_from, load_state
 from mq9_mcp.engine.embedded.lock import OwnerLock
 from mq9_mcp.engine.embedded.messages import Messages
-from mq9_mcp.engine.embedded.prepare import query_row, query_rows
+from mq9_mcp.engine.embedded.prepare import read_all, read_one
 from mq9_mcp.engine.embedded.replay import entries
 from mq9_mcp.engine.embedded.segments import Segment, frames_after
-from mq9_mcp.engine.embedded.tables import Tables
 
 JOURNAL_FOLDER = "journal"
 TABLES_FILE = "mq9.duckdb"
@@ -39,19 +39,26 @@ _REPAIR_S = 5.0  # reads wait so long for a rebuild after a failed write
 class Store:
     """An open data directory. ``state`` is what memory knows; ``broken`` while it must be rebuilt."""
 
-    def __init__(self, folder_path: Path, segment_bytes: int, memory_limit: str, disk: Disk | None) -> None:
+    def __init__(
+        self,
+        folder_path: Path,
+        segment_bytes: int,
+        memory_limit: str,
+        disk: Disk | None,
+        fold_apart: bool,
+    ) -> None:
         self.path = folder_path
         self.broken: Unavailable | None = None
         self.closed = False
         self.state = State()
         self.lock: OwnerLock
-        self.tables: Tables
-        self.folder: Folder
+        self.folder: FolderProcess
         self.messages: Messages
         self.journal = Journal(
             folder_path / JOURNAL_FOLDER, self._committed, self._failed, segment_bytes, disk
         )
         self._memory_limit = memory_limit
+        self._fold_apart = fold_apart
         self._news = asyncio.Event()
         self._recovery: asyncio.Task[None] | None = None
 
@@ -59,29 +66,29 @@ class Store:
         """Open DuckDB, rebuild the state from its tables, replay the journal after them."""
         self.lock = OwnerLock(self.path)
         try:
-            self.tables = Tables(self.path / TABLES_FILE, self._memory_limit)
+            tables = open_tables(self.path / TABLES_FILE, self._memory_limit)
             try:
-                pending = self._rebuild(fold := Fold(self.tables))
-            except BaseException:
-                self.tables.close()
-                raise
+                self._rebuild(fold := Fold(tables))
+            finally:
+                tables.close()
         except BaseException:
             self.lock.release()
             raise
-        self.folder = Folder(self.tables, fold, self._folded)
+        self.folder = FolderProcess(
+            self.path, self._memory_limit, fold.seq, self._folded, self._fold_apart
+        )
         self.messages = Messages(self.journal, self.folder)
         self.journal.start()
         self.folder.start()
-        self.folder.add(pending)
+        self.folder.add(self.journal.durable_seq, 0)
         # What was just built lives long: keep it out of every later collection.
         gc.collect()
         gc.freeze()
         # A command makes dozens of short-lived objects and hardly a cycle: look for cycles less often.
         gc.set_threshold(GC_THRESHOLD, 20, 100)
 
-    def _rebuild(self, fold: Fold) -> list[Entry]:
-        self.state = load_state(self.tables)
-        pending: list[Entry] = []
+    def _rebuild(self, fold: Fold) -> None:
+        self.state = load_state(fold.tables)
 
         def replay(segment: Segment, frame: Frame) -> None:
             if frame.first_seq + frame.count <= fold.seq + 1:
@@ -96,7 +103,6 @@ class Store:
                         "a segment is missing"
                     )
                 apply(self.state, entry.events)
-                pending.append(entry)
             segment.last_at = self.state.at
 
         self.journal.open(replay)
@@ -105,7 +111,6 @@ class Store:
                 f"the journal ends with record {self.journal.last_seq}, the tables hold {fold.seq}: "
                 "its last segments are missing"
             )
-        return pending
 
     def check(self) -> None:
         """Refuse while the store is closed or being rebuilt."""
@@ -127,16 +132,17 @@ class Store:
     async def read_row(self, name: str, arguments: Any) -> Any:
         """The first row of a named statement over all that is on disk, or None."""
         await self.durable()
-        return await self.folder.read(self.journal.durable_seq, query_row(name, arguments))
+        return await self.folder.read(self.journal.durable_seq, partial(read_one, name=name, arguments=arguments))
 
     async def read_rows(self, name: str, arguments: Any) -> list[Any]:
         """All rows of a named statement over all that is on disk."""
         await self.durable()
-        rows: list[Any] = await self.folder.read(self.journal.durable_seq, query_rows(name, arguments))
+        query = partial(read_all, name=name, arguments=arguments)
+        rows: list[Any] = await self.folder.read(self.journal.durable_seq, query)
         return rows
 
     def _committed(self, batch: Batch) -> None:
-        self.folder.add(batch.entries)
+        self.folder.add(batch.last_seq, batch.size)
         self._news.set()
 
     def _folded(self, seq: int) -> None:
@@ -160,8 +166,8 @@ class Store:
     async def _recover(self) -> None:
         while not self.closed:
             try:
-                state = await self.folder.read(0, self._load)
-            except (OSError, duckdb.Error):
+                state = await self._rebuilt()
+            except (Unavailable, OSError, duckdb.Error):
                 await asyncio.sleep(_RECOVER_S)
                 continue
             self.state = state
@@ -169,11 +175,9 @@ class Store:
             self.recovered()
             return
 
-    def _load(self, con: duckdb.DuckDBPyConnection) -> State:
+    async def _rebuilt(self) -> State:
         """The state as the tables have it, and the records on top that they do not have yet."""
-        view = copy.copy(self.tables)
-        view.con = con
-        state = load_state(view)
+        state = await self.folder.read(0, load_from)
         for segment, frame in frames_after(self.journal.segments, state.seq, self.journal.durable_seq):
             for entry in entries(segment, frame):
                 if entry.seq > state.seq:
@@ -230,6 +234,5 @@ class Store:
                 await self._recovery
         await self.journal.close()
         await self.folder.close()
-        self.tables.close()
         self.lock.release()
         gc.unfreeze()

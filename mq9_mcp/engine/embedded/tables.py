@@ -65,6 +65,13 @@ class Tables:
             self.con.close()
             raise
 
+    @classmethod
+    def over(cls, con: duckdb.DuckDBPyConnection) -> Tables:
+        """The tables of a connection that is open and migrated."""
+        tables = cls.__new__(cls)
+        tables.con = con
+        return tables
+
     def _migrate(self) -> None:
         known = self.con.execute("select count(*) from duckdb_tables() where table_name = 'meta'").fetchone()
         version = self.meta("schema_version") if known and known[0] else 0

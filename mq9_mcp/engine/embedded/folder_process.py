@@ -1,0 +1,207 @@
+"""The folder in a process of its own: folding never holds the broker's interpreter.
+
+The broker says how far the journal is on disk; the process reads the records from the files, folds
+them, and answers reads, which wait until everything acknowledged before them is folded. With
+``apart=False`` the same code runs in a thread: slower under load, quicker to start and stop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, TypeVar
+
+import duckdb
+
+from mq9_mcp.domain.errors import Unavailable
+from mq9_mcp.engine.embedded.folder_child import serve
+
+T = TypeVar("T")
+
+INTERVAL_S = 0.1  # committed records gather so long before the process is told of them
+RESPAWN_S = 0.5
+
+
+class FolderProcess:
+    """Starts, feeds and asks the folder process; ``folded`` is how far the tables are."""
+
+    def __init__(
+        self, folder: Path, memory_limit: str, folded: int, on_folded: Callable[[int], None], apart: bool
+    ) -> None:
+        self.apart = apart
+        self.path = folder
+        self.folded = folded
+        self.error: str | None = None
+        self.backlog_bytes = 0
+        self._memory_limit = memory_limit
+        self._on_folded = on_folded
+        self._durable = folded
+        self._sizes: deque[tuple[int, int]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._waiters: list[tuple[int, asyncio.Future[None]]] = []
+        self._reads: dict[int, asyncio.Future[Any]] = {}
+        self._next_read = 0
+        self._closing = False
+        self._loop = asyncio.get_running_loop()
+        self._pipe: Connection
+        self._join: Callable[[], Any]
+
+    def start(self) -> None:
+        """Start the process."""
+        ours, theirs = socket.socketpair()
+        if self.apart:
+            with theirs:
+                self._join = self._start_process(theirs.fileno()).wait
+        else:
+            pipe = Connection(theirs.detach())
+            arguments = (pipe, self.path, self._memory_limit)
+            thread = threading.Thread(target=serve, args=arguments, name="mq9-folder", daemon=True)
+            thread.start()
+            self._join = thread.join
+        self._pipe = Connection(ours.detach())
+        self._loop.add_reader(self._pipe.fileno(), self._readable)
+        self._announce()
+
+    def _start_process(self, fd: int) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "mq9_mcp.engine.embedded.folder_child",
+                str(fd),
+                str(self.path.absolute()),
+                self._memory_limit,
+            ],
+            pass_fds=[fd],
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        )
+
+    def add(self, last_seq: int, size: int) -> None:
+        """Records up to ``last_seq``, of ``size`` bytes, are on disk now."""
+        self._durable = last_seq
+        self._sizes.append((last_seq, size))
+        self.backlog_bytes += size
+        if self._timer is None:
+            self._timer = self._loop.call_later(INTERVAL_S, self._announce)
+
+    def _announce(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._send(("fold", self._durable))
+
+    def _send(self, message: tuple[Any, ...]) -> None:
+        try:
+            self._pipe.send(message)
+        except OSError:
+            self._lost()
+
+    async def reach(self, seq: int) -> None:
+        """Return when the tables hold everything up to record ``seq``."""
+        if seq <= self.folded:
+            return
+        future: asyncio.Future[None] = self._loop.create_future()
+        self._waiters.append((seq, future))
+        self._announce()
+        await future
+
+    async def read(self, seq: int, query: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+        """The result of ``query``, which must be picklable, on tables that hold record ``seq``."""
+        await self.reach(seq)
+        self._next_read += 1
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._reads[self._next_read] = future
+        self._send(("read", self._next_read, query))
+        return await future
+
+    def _readable(self) -> None:
+        try:
+            while self._pipe.poll():
+                self._receive(self._pipe.recv())
+        except (EOFError, OSError):
+            self._lost()
+
+    def _receive(self, message: tuple[Any, ...]) -> None:
+        kind = message[0]
+        if kind == "folded":
+            self._tell(message[1])
+        elif kind == "failed":
+            self.error = message[1]
+            self._fail_waiters()
+        else:
+            future = self._reads.pop(message[1])
+            if future.done():
+                return
+            if kind == "result":
+                future.set_result(message[2])
+            else:
+                future.set_exception(_unavailable(message[2]))
+
+    def _tell(self, seq: int) -> None:
+        self.error = None
+        self.folded = max(self.folded, seq)
+        while self._sizes and self._sizes[0][0] <= seq:
+            self.backlog_bytes -= self._sizes.popleft()[1]
+        waiting, self._waiters = self._waiters, []
+        for wanted, future in waiting:
+            if wanted > seq:
+                self._waiters.append((wanted, future))
+            elif not future.done():
+                future.set_result(None)
+        self._on_folded(seq)
+
+    def _fail_waiters(self) -> None:
+        waiting, self._waiters = self._waiters, []
+        for _, future in waiting:
+            if not future.done():
+                future.set_exception(_unavailable(self.error or "the folder process ended"))
+
+    def _lost(self) -> None:
+        """The process is gone: say so to who waits, and start another one."""
+        if self._pipe.closed:
+            return
+        self._loop.remove_reader(self._pipe.fileno())
+        self._pipe.close()
+        self.error = self.error or "the folder process ended"
+        self._fail_waiters()
+        reads, self._reads = self._reads, {}
+        for future in reads.values():
+            if not future.done():
+                future.set_exception(_unavailable(self.error))
+        if not self._closing:
+            self._loop.call_later(RESPAWN_S, self._respawn)
+
+    def _respawn(self) -> None:
+        if not self._closing:
+            self._join()
+            self.start()
+
+    async def close(self) -> None:
+        """Fold what is left and end the process."""
+        self._closing = True
+        if not self._pipe.closed:
+            self._announce()
+            self._send(("close",))
+        await asyncio.to_thread(self._join)
+        if not self._pipe.closed:
+            self._readable()
+        if not self._pipe.closed:
+            self._loop.remove_reader(self._pipe.fileno())
+            self._pipe.close()
+
+
+def _unavailable(why: str) -> Unavailable:
+    return Unavailable(
+        "STORAGE_UNAVAILABLE",
+        f"the tables cannot be read: {why}",
+        "free room on the disk if it is full; the broker goes on by itself",
+    )
