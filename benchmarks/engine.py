@@ -264,15 +264,19 @@ async def tags(quick: bool) -> list[Row]:
     async with broker() as (one, engine):
         settings = {"messages_max": 2_000_000, "bytes_max": 2**32}
         await one.call(CALLER, "mailbox_create", {"address": "box", "settings": settings})
-        for start in range(0, messages, 1_000):
-            batch: list[dict[str, Any]] = [{"to": "box", "text": BODY, "tags": ["common"]} for _ in range(999)]
+        for _ in range(0, messages, 1_000):
+            batch: list[dict[str, Any]] = [
+                {"to": "box", "text": BODY, "tags": ["common"]} for _ in range(999)
+            ]
             batch.append({"to": "box", "text": BODY, "tags": ["common", "rare"]})
             await one.call(CALLER, "mailbox_send", {"messages": batch})
         await folded(engine)
         times = []
         for _ in range(messages // 10_000):
             begin = time.perf_counter()
-            reply = await one.call(CALLER, "mailbox_fetch", {"mailbox": "box", "max": 10, "tags_all": ["rare"]})
+            reply = await one.call(
+                CALLER, "mailbox_fetch", {"mailbox": "box", "max": 10, "tags_all": ["rare"]}
+            )
             times.append(time.perf_counter() - begin)
             assert len(reply["messages"]) == 10
     worst = max(times) * 1000

@@ -41,6 +41,7 @@ ENGINE_OPTIONS = {
     "journal_bytes": "Journal that is kept after everything in it is in the tables. Bodies of unsettled mail "
     "keep their segments longer, by at most one and a half times the bytes of that mail.",
     "memory_limit": "Memory that DuckDB may use.",
+    "fold_apart": "Fold in a process of its own; false: in a thread, for tests and short-lived brokers.",
     "disk": "The system calls under the journal; tests put failures there.",
 }
 STATES = {

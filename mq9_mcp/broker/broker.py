@@ -1,4 +1,4 @@
-"""The broker: every call of every door comes through ``call`` or ``execute`` and leaves durable or refused."""
+"""The broker: every call of every door comes through here and leaves durable or refused."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from heapq import heapify, heappush
+from heapq import heappop, heappush
 from typing import Any
 
 from mq9_mcp.domain import events as e
@@ -125,9 +125,9 @@ def forget_keys(state: State, mailbox: Mailbox, now: int) -> None:
 
 def _due(state: State, event: e.Due) -> None:
     mailbox = state.mailboxes[event.mailbox]
-    done = set(event.ids)
-    mailbox.delayed = [entry for entry in mailbox.delayed if entry[1] not in done]
-    heapify(mailbox.delayed)
+    done, delayed = set(event.ids), mailbox.delayed
+    while delayed and (delayed[0][1] in done or delayed[0][1] not in state.mails):
+        heappop(delayed)
     for id in event.ids:
         show(mailbox, state.mails[id])
     end_messages(state, mailbox, event.withdrawn, event.at)

@@ -32,7 +32,8 @@ def read_time(text: str, argument: str) -> int:
         pass
     raise Refused(
         "INVALID_ARGUMENT",
-        f"{argument}: {text[:64]!r} is no time; accepted: RFC 3339 with a zone, such as '2026-01-31T12:00:00Z'",
+        f"{argument}: {text[:64]!r} is no time; accepted: RFC 3339 with a zone, such as "
+        "'2026-01-31T12:00:00Z'",
     )
 
 

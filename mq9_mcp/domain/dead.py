@@ -9,7 +9,7 @@ from mq9_mcp.domain.delivery import Delivery, DeliveryState
 from mq9_mcp.domain.errors import Refused
 from mq9_mcp.domain.events import Died, Extra, Letter, Mail, Redriven, Settings
 from mq9_mcp.domain.group import in_memory
-from mq9_mcp.domain.names import DEFAULT_GROUP, dead_letter_address
+from mq9_mcp.domain.names import DEFAULT_GROUP, dead_letter_address, own_session
 from mq9_mcp.domain.plan import Plan
 from mq9_mcp.domain.state import Group, Mailbox, no_mailbox
 
@@ -47,30 +47,8 @@ def die(
         return refusal
     if kept is None:
         kept = group is not None and plan.owed_elsewhere(mail, group)
-    delivery = group.open.get(mail.id) if group is not None else None
-    letter = Letter(
-        id=mail.id,
-        source=mailbox.address,
-        group=group.name if group is not None else DEFAULT_GROUP,
-        reason=reason,
-        description=description,
-        attempts=attempts,
-        first_attempt_at=delivery.first_at if delivery and delivery.first_at else None,
-        last_attempt_at=delivery.last_at if delivery and delivery.last_at else None,
-    )
-    copy = Mail(
-        plan.new_message(),
-        target.number,
-        mail.tier,
-        plan.now,
-        mail.size,
-        mail.sender,
-        mail.position,
-        None,
-        mail.session,
-        mail.tags,
-        Extra(letter=letter),
-    )
+    letter = _letter_about(mailbox, group, mail, reason, description, attempts)
+    copy = _copy(plan, mail, target, plan.now, Extra(letter=letter))
     plan.count(target, 1, mail.size)
     if group is not None:
         plan.settled.add((group.number, mail.id))
@@ -88,6 +66,40 @@ def die(
     return None
 
 
+def _letter_about(
+    mailbox: Mailbox, group: Group | None, mail: Mail, reason: str, description: str | None, attempts: int
+) -> Letter:
+    delivery = group.open.get(mail.id) if group is not None else None
+    return Letter(
+        id=mail.id,
+        source=mailbox.address,
+        group=group.name if group is not None else DEFAULT_GROUP,
+        reason=reason,
+        description=description,
+        attempts=attempts,
+        first_attempt_at=delivery.first_at if delivery and delivery.first_at else None,
+        last_attempt_at=delivery.last_at if delivery and delivery.last_at else None,
+    )
+
+
+def _copy(plan: Plan, mail: Mail, to: Mailbox, visible_at: int, extra: Extra) -> Mail:
+    """The message with an id of its own in another mailbox; body and session stay, lifetime ends."""
+    session = mail.session or own_session(mail.id)
+    return Mail(
+        plan.new_message(),
+        to.number,
+        mail.tier,
+        visible_at,
+        mail.size,
+        mail.sender,
+        mail.position,
+        None,
+        session,
+        mail.tags,
+        extra,
+    )
+
+
 def exhausted(mailbox: Mailbox, delivery: Delivery) -> bool:
     """True if one more failed attempt is the last that the mailbox allows."""
     most = mailbox.settings.max_attempts
@@ -96,7 +108,7 @@ def exhausted(mailbox: Mailbox, delivery: Delivery) -> bool:
 
 def backoff_ms(settings: Settings, attempts: int, chance: float) -> int:
     """The wait after failed attempt number ``attempts``: doubling, capped, up to a fifth more by chance."""
-    doubled = settings.backoff_first_s * 2 ** min(attempts - 1, 32)
+    doubled = settings.backoff_first_s << min(attempts - 1, 32)
     return min(round(doubled * 1000 * (1 + 0.2 * chance)), settings.backoff_max_s * 1000)
 
 
@@ -110,7 +122,8 @@ def decide_redrive(plan: Plan, command: MailboxRedrive) -> dict[str, Any]:
     dead = plan.mailbox(command.mailbox)
     letters = _letters(plan, dead, command)
     event = Redriven(at=plan.now, letters=[], mails=[])
-    redriven, skipped = [], []
+    redriven: list[dict[str, Any]] = []
+    skipped: list[dict[str, Any]] = []
     gap = 1000 / command.rate if command.rate else 0
     for mail in letters[: command.limit]:
         try:
@@ -120,8 +133,7 @@ def decide_redrive(plan: Plan, command: MailboxRedrive) -> dict[str, Any]:
             continue
         event.letters.append(mail.id)
         event.mails.append(back)
-        assert mail.extra and mail.extra.letter
-        redriven.append({"letter": mail.id, "id": back.id, "mailbox": mail.extra.letter.source})
+        redriven.append({"letter": mail.id, "id": back.id, "mailbox": _source(mail)})
     if event.mails:
         plan.events.append(event)
     return {
@@ -162,6 +174,12 @@ def _letter(mail: Mail) -> Letter | None:
     return mail.extra.letter if mail.extra is not None else None
 
 
+def _source(mail: Mail) -> str:
+    letter = _letter(mail)
+    assert letter is not None
+    return letter.source
+
+
 def _back(plan: Plan, mail: Mail, visible_at: int) -> Mail:
     letter = _letter(mail)
     assert letter is not None
@@ -178,16 +196,4 @@ def _back(plan: Plan, mail: Mail, visible_at: int) -> Mail:
     if refusal is not None:
         raise refusal
     plan.count(source, 1, mail.size)
-    return Mail(
-        plan.new_message(),
-        source.number,
-        mail.tier,
-        visible_at,
-        mail.size,
-        mail.sender,
-        mail.position,
-        None,
-        mail.session,
-        mail.tags,
-        Extra(only_group=letter.group),
-    )
+    return _copy(plan, mail, source, visible_at, Extra(only_group=letter.group))

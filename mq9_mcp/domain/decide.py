@@ -1,4 +1,7 @@
-"""Which room decides which command; fetches, which make groups first, the engine brings to ``lease``. ``decide`` is pure: it reads the state and writes only the plan."""
+"""Which room decides which command. ``decide`` is pure: it reads the state and writes only the plan.
+
+A fetch is not here: it may first have to make its groups, so the engine brings it to ``lease`` itself.
+"""
 
 from __future__ import annotations
 

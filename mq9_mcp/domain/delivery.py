@@ -91,7 +91,8 @@ def next_state(state: DeliveryState, step: Step) -> DeliveryState:
         steps = [str(one) for one in allowed(state)]
         raise Refused(
             "ILLEGAL_TRANSITION",
-            f"a message that is {state} cannot {step}; allowed: {', '.join(steps) or 'nothing, it is settled'}",
+            f"a message that is {state} cannot {step}; "
+            f"allowed: {', '.join(steps) or 'nothing, it is settled'}",
             "mailbox_query shows where the message stands",
             state=str(state),
             allowed=steps,

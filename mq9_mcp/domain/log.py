@@ -7,6 +7,7 @@ cost and leave all places valid; others are packed away when they are the larger
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from mq9_mcp.domain.commands import TIERS
 from mq9_mcp.domain.events import Mail
@@ -37,10 +38,11 @@ class Log:
 
     def since(self, place: int) -> Iterator[Mail]:
         """The messages from ``place`` on."""
-        mails = iter(self.mails)
+        mails: Any = iter(self.mails)
         if place > self.base:
             mails.__setstate__(place - self.base)  # an iterator that begins there, whatever the length
-        return filter(None, mails)
+        found: Iterator[Mail] = filter(None, mails)
+        return found
 
     def take_out(self, place: int) -> None:
         """Leave a hole at ``place`` and cut the front off where it is holes by now."""

@@ -69,7 +69,7 @@ def decide_ack(plan: Plan, command: MailboxAck) -> dict[str, Any]:
 
 def _check_item(item: AckItem, index: int) -> None:
     """Arguments that the outcome has no use for are refused, not ignored."""
-    if item.delay_s is item.lease_s is item.reason is item.description is None:
+    if item.delay_s is item.lease_s is None and item.reason is item.description is None:
         return
     uses = _USES.get(item.outcome, ())
     for name in ("delay_s", "lease_s", "reason", "description"):

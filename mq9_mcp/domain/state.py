@@ -169,10 +169,7 @@ class Mailbox:
     @property
     def rereading(self) -> bool:
         """True while some group reads settled mail again."""
-        for group in self.groups.values():
-            if group.history is not None:
-                return True
-        return False
+        return any(group.history is not None for group in self.groups.values())
 
     def history(self) -> tuple[int, int]:
         """Messages and bytes of settled mail that some group will read again: unsettled once more."""

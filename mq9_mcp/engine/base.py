@@ -28,7 +28,7 @@ class Listener(Protocol):
         """So many messages can be fetched now that could not be before, in one group or in every one."""
 
     def moved(self, message: int, rung: str, reply: int = 0) -> None:
-        """A watched message got to ``rung``: leased, acked, replied (by ``reply``), or one it cannot leave."""
+        """A watched message got to ``rung``: leased, acked, replied (by ``reply``), or an end."""
 
 
 class Engine(Protocol):

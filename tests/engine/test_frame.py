@@ -91,7 +91,7 @@ def test_a_frame_comes_back_from_anywhere(
     data = before + encoded + b"after"
     frame = read_frame(data, len(before), SALT)
     assert frame is not None
-    assert (frame.first_seq, frame.count, frame.hash) == (first_seq, len(some), digest)
+    assert (frame.first_seq, frame.records, frame.hash) == (first_seq, len(some), digest)
     assert previous_hash(data, frame) == previous
     assert data[frame.end :] == b"after"
     found = list(records(frame))

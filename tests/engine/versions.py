@@ -54,7 +54,8 @@ async def ask_all(folder: Path, asked: list[Call]) -> list[Reply]:
 
 async def _ask(desk: Desk, name: str, arguments: dict[str, Any]) -> Reply:
     try:
-        return _without_fresh(await desk.call(name, "bob", **arguments))
+        reply: Reply = _without_fresh(await desk.call(name, "bob", **arguments))
+        return reply
     except Mq9Error as error:
         return {"error": error.code}
 

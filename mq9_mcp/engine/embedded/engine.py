@@ -108,13 +108,13 @@ class EmbeddedEngine(Store):
         """Decide ``command``, store what it changes, return its reply; or raise ``Mq9Error``."""
         try:
             kind = type(command)
-            if kind is MailboxQuery:
+            if isinstance(command, MailboxQuery):
                 return await self._query(caller, command, ask)
             if self.broken is not None or self.closed:
                 await self._standby(kind)
             if self.folder.backlog_bytes > BACKLOG_BYTES:
                 await self.folder.reach(self.journal.durable_seq)
-            if kind is MailboxFetch:
+            if isinstance(command, MailboxFetch):
                 return await self._fetch(caller, command, ask)
             bring_in = prepare.PREPARE.get(kind)
             if bring_in is not None and (work := bring_in(self, caller, command, ask)) is not None:
@@ -195,7 +195,7 @@ class EmbeddedEngine(Store):
         return ask
 
     def _decide(self, caller: Caller, command: Command, ask: Ask) -> dict[str, Any]:
-        """From here to the journal nothing is awaited: the state that is decided on is the one that changes."""
+        """From here to the journal nothing is awaited: what is decided on is what changes."""
         try:
             self._pass_time(ask)
         except Unavailable:
@@ -356,7 +356,7 @@ class EmbeddedEngine(Store):
                 self.commit(plan)
 
 
-async def open_engine(folder: Path, ask_now: int = 0, **options: Any) -> EmbeddedEngine:
+async def open_engine(folder: Path, **options: Any) -> EmbeddedEngine:
     """Open the data directory ``folder``; raises ``Unavailable`` if it has an owner, ``Damaged`` if it is."""
     engine = EmbeddedEngine(folder, **options)
     await engine.open()

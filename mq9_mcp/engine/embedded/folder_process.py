@@ -34,7 +34,7 @@ class FolderProcess:
     """Starts, feeds and asks the folder process; ``folded`` is how far the tables are."""
 
     def __init__(
-        self, folder: Path, memory_limit: str, folded: int, on_folded: Callable[[int], None], apart: bool
+        self, folder: Path, memory_limit: str, folded: int, on_folded: Callable[[], None], apart: bool
     ) -> None:
         self.apart = apart
         self.path = folder
@@ -157,7 +157,7 @@ class FolderProcess:
                 self._waiters.append((wanted, future))
             elif not future.done():
                 future.set_result(None)
-        self._on_folded(seq)
+        self._on_folded()
 
     def _fail_waiters(self) -> None:
         waiting, self._waiters = self._waiters, []

@@ -46,7 +46,7 @@ class Frame(NamedTuple):
 
     offset: int
     first_seq: int
-    count: int
+    records: int
     payload: bytes
     hash: bytes
     end: int
@@ -139,7 +139,7 @@ def previous_hash(data: bytes, frame: Frame) -> bytes:
 def records(frame: Frame) -> Iterator[Record]:
     """The records of a sound frame, in order."""
     payload, at = frame.payload, 0
-    for seq in range(frame.first_seq, frame.first_seq + frame.count):
+    for seq in range(frame.first_seq, frame.first_seq + frame.records):
         events, bodies = _record.unpack_from(payload, at)
         at += RECORD_HEADER
         bodies_at = at + events

@@ -61,7 +61,7 @@ def _records(segment: Segment, data: bytes) -> Iterator[Seen]:
     while (frame := read_frame(data, offset, segment.salt)) is not None and frame.first_seq == seq:
         for entry in entries(segment, frame):
             yield Seen(entry.seq, entry.events[-1].at, [_plain(event) for event in entry.events])
-        offset, seq = frame.end, seq + frame.count
+        offset, seq = frame.end, seq + frame.records
 
 
 def _plain(value: Any) -> Any:

@@ -14,6 +14,7 @@ from mq9_mcp.domain.events import Extra, Letter, Mail
 from mq9_mcp.domain.names import own_session
 from mq9_mcp.engine.embedded.folder_process import FolderProcess
 from mq9_mcp.engine.embedded.journal import Journal
+from mq9_mcp.engine.embedded.mails import mail_of
 from mq9_mcp.engine.embedded.tables import SQL
 
 Delivered = tuple[Mail, str, dict[str, Any]]
@@ -51,6 +52,7 @@ class Messages:
         return [
             message or wire_message(mail, address, known[mail.id], fields)
             for message, (mail, address, fields) in zip(found, messages, strict=True)
+            if message or mail.id in known  # what was deleted since it was leased is not handed out
         ]
 
 
@@ -62,8 +64,7 @@ def wire_message(mail: Mail, address: str, body: bytes | str, fields: dict[str, 
     """One message: its id and address, what its copies share, what this delivery adds."""
     message: dict[str, Any] = {"id": mail.id, "mailbox": address}
     message.update(_decode(body))
-    if mail.session is None:
-        message["session"] = own_session(mail.id)
+    message["session"] = mail.session or own_session(mail.id)
     if mail.extra is not None:
         if mail.extra.letter is not None:
             message.pop("expires_at", None)
@@ -81,7 +82,7 @@ def copy_of(row: tuple[Any, ...]) -> dict[str, Any]:
     if letter is not None or only_group is not None:
         decoded = msgspec.json.decode(letter, type=Letter) if letter is not None else None
         extra = Extra(letter=decoded, only_group=only_group)
-    return wire_message(Mail(*row[:9], None, extra), address, body, {})
+    return wire_message(mail_of(row, extra=extra), address, body, {})
 
 
 def letter_view(letter: Letter) -> dict[str, Any]:

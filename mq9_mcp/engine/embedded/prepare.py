@@ -36,6 +36,7 @@ from mq9_mcp.domain.plan import (
 )
 from mq9_mcp.domain.state import Caller, Group, Mailbox, State
 from mq9_mcp.engine.embedded.journal import Journal
+from mq9_mcp.engine.embedded.mails import mail_of
 from mq9_mcp.engine.embedded.tables import SQL
 
 HISTORY_PAGE = limit("history_page")
@@ -249,8 +250,7 @@ def _mail(row: tuple[Any, ...]) -> Mail:
     if state_key is not None or letter is not None:
         known = msgspec.json.decode(letter, type=Letter) if letter is not None else None
         extra = Extra(state_key=state_key, letter=known)
-    tags = tuple(row[9]) if row[9] is not None else None
-    return Mail(*row[:9], tags, extra)
+    return mail_of(row, row[9], extra)
 
 
 def read_one(con: duckdb.DuckDBPyConnection, name: str, arguments: Any) -> Any:

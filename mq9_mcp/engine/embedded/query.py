@@ -14,6 +14,7 @@ from mq9_mcp.domain.events import Extra, Letter, Mail
 from mq9_mcp.domain.limits import REMAINING_MAX
 from mq9_mcp.domain.names import DEFAULT_GROUP, read_own_session
 from mq9_mcp.domain.state import NEVER
+from mq9_mcp.engine.embedded.mails import mail_of
 from mq9_mcp.engine.embedded.messages import wire_message
 from mq9_mcp.engine.embedded.tables import SQL
 
@@ -31,6 +32,12 @@ case
     when m.delayed and m.visible_at > $now then 'delayed'
     else 'waiting'
 end"""
+_IDS_CONDITION = "m.id between $first and $last and list_contains($ids, m.id)"
+_TAG_CONDITIONS = {
+    "list_has_any(m.tags, $tags_any)": "tags_any",
+    "list_has_all(m.tags, $tags_all)": "tags_all",
+    "not coalesce(list_has_any(m.tags, $tags_none), false)": "tags_none",
+}
 _COLUMNS = (
     "m.id, m.mailbox, m.tier, m.visible_at, m.size, m.sender, m.position, m.expires_at, m.session,"
     " m.letter, m.body, m.ending, m.delayed, m.only_group"
@@ -72,7 +79,8 @@ def query(
         arguments["cursor"] = rows[-1][0]
         where.append("m.id < $cursor" if descending else "m.id > $cursor")
         left = con.execute(
-            f"select count(*) from (select 1 from {source} where {' and '.join(where)} limit {REMAINING_MAX})",
+            f"select count(*) from (select 1 from {source} where {' and '.join(where)}"
+            f" limit {REMAINING_MAX})",
             arguments,
         ).fetchone()
         reply["remaining"] = int(left[0]) if left else 0
@@ -105,21 +113,11 @@ def _conditions(
         arguments.update(values)
 
     if command.ids is not None:
-        add(
-            "m.id between $first and $last and list_contains($ids, m.id)",
-            ids=command.ids,
-            first=min(command.ids),
-            last=max(command.ids),
-        )
+        first, last = min(command.ids), max(command.ids)
+        add(_IDS_CONDITION, ids=command.ids, first=first, last=last)
     if command.session is not None:
         own = read_own_session(command.session)
         add("(m.session = $session or (m.session is null and m.id = $own))", session=command.session, own=own)
-    if command.tags_any:
-        add("list_has_any(m.tags, $tags_any)", tags_any=command.tags_any)
-    if command.tags_all:
-        add("list_has_all(m.tags, $tags_all)", tags_all=command.tags_all)
-    if command.tags_none:
-        add("not coalesce(list_has_any(m.tags, $tags_none), false)", tags_none=command.tags_none)
     if command.priority is not None:
         add("m.tier = $tier", tier=TIERS.index(command.priority))
     if command.from_ is not None:
@@ -128,6 +126,9 @@ def _conditions(
         add("m.created_at >= $since", since=milliseconds(command.since))
     if command.until is not None:
         add("m.created_at < $until", until=milliseconds(command.until))
+    for condition, tags in _TAG_CONDITIONS.items():
+        if getattr(command, tags):
+            add(condition, **{tags: getattr(command, tags)})
     if command.state is not None:
         name = command.group or DEFAULT_GROUP
         known = next((group for group in groups if group.name == name), GroupPlace(0, name, 0, 0))
@@ -171,7 +172,7 @@ def _message(
     if letter is not None or only_group is not None:
         decoded = msgspec.json.decode(letter, type=Letter) if letter is not None else None
         extra = Extra(letter=decoded, only_group=only_group)
-    mail = Mail(*row[:9], None, extra)
+    mail = mail_of(row, extra=extra)
     deliveries = []
     for group in groups:
         found = known.get((group.number, mail.id))

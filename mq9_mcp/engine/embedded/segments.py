@@ -126,7 +126,7 @@ def scan(disk: Disk, segments: list[Segment], visit: Callable[[Segment, Frame], 
                 raise Damaged(_where(segment, frame.offset, "the hash chain is broken"))
             chain = frame.hash
             segment.end = frame.end
-            segment.last_seq = frame.first_seq + frame.count - 1
+            segment.last_seq = frame.first_seq + frame.records - 1
             visit(segment, frame)
         if following is None:
             cut = _cut_tail(disk, segment, data)
@@ -145,7 +145,7 @@ def _frames(segment: Segment, data: bytes) -> Iterator[Frame]:
         if frame is None or frame.first_seq != seq:
             return
         yield frame
-        offset, seq = frame.end, seq + frame.count
+        offset, seq = frame.end, seq + frame.records
 
 
 def _cut_tail(disk: Disk, segment: Segment, data: bytes) -> int:
@@ -177,5 +177,5 @@ def frames_after(segments: list[Segment], after: int, durable: int) -> Iterator[
         for frame in _frames(segment, data):
             if frame.first_seq > durable:
                 return
-            if frame.first_seq + frame.count - 1 > after:
+            if frame.first_seq + frame.records - 1 > after:
                 yield segment, frame

@@ -1,4 +1,4 @@
-"""The parts of an open data directory together: lock, journal, state, tables, folder; start, failure, stop."""
+"""The parts of an open data directory together: lock, journal, state, folder; start, failure, stop."""
 
 from __future__ import annotations
 
@@ -74,9 +74,7 @@ class Store:
         except BaseException:
             self.lock.release()
             raise
-        self.folder = FolderProcess(
-            self.path, self._memory_limit, fold.seq, self._folded, self._fold_apart
-        )
+        self.folder = FolderProcess(self.path, self._memory_limit, fold.seq, self._folded, self._fold_apart)
         self.messages = Messages(self.journal, self.folder)
         self.journal.start()
         self.folder.start()
@@ -91,7 +89,7 @@ class Store:
         self.state = load_state(fold.tables)
 
         def replay(segment: Segment, frame: Frame) -> None:
-            if frame.first_seq + frame.count <= fold.seq + 1:
+            if frame.first_seq + frame.records <= fold.seq + 1:
                 segment.last_at = fold.at
                 return
             for entry in entries(segment, frame):
@@ -132,7 +130,9 @@ class Store:
     async def read_row(self, name: str, arguments: Any) -> Any:
         """The first row of a named statement over all that is on disk, or None."""
         await self.durable()
-        return await self.folder.read(self.journal.durable_seq, partial(read_one, name=name, arguments=arguments))
+        return await self.folder.read(
+            self.journal.durable_seq, partial(read_one, name=name, arguments=arguments)
+        )
 
     async def read_rows(self, name: str, arguments: Any) -> list[Any]:
         """All rows of a named statement over all that is on disk."""
@@ -145,7 +145,7 @@ class Store:
         self.folder.add(batch.last_seq, batch.size)
         self._news.set()
 
-    def _folded(self, seq: int) -> None:
+    def _folded(self) -> None:
         if not self.closed and self.broken is None:
             self.drop_segments()
 

@@ -77,7 +77,8 @@ class Tables:
         version = self.meta("schema_version") if known and known[0] else 0
         if version > SCHEMA_VERSION:
             raise Damaged(
-                f"{self.path.name}: has schema version {version}, this version of mq9-mcp knows {SCHEMA_VERSION}"
+                f"{self.path.name}: has schema version {version}, "
+                f"this version of mq9-mcp knows {SCHEMA_VERSION}"
             )
         for number, text in migrations():
             if number > version:

@@ -46,7 +46,7 @@ class Tail:
                 self._find_segment()
                 continue
             self._offset = frame.end
-            if frame.first_seq + frame.count - 1 > self.seq:
+            if frame.first_seq + frame.records - 1 > self.seq:
                 return frame
 
     def _frame_here(self) -> Frame | None:
