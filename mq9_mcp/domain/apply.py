@@ -13,7 +13,7 @@ from mq9_mcp.domain import events as e
 from mq9_mcp.domain.apply_delivery import DELIVERY
 from mq9_mcp.domain.apply_mail import MAIL, end_messages, forget_keys, notice_due
 from mq9_mcp.domain.delivery import Delivery, DeliveryState
-from mq9_mcp.domain.group import in_memory, wanted
+from mq9_mcp.domain.group import in_memory, left_out, wanted
 from mq9_mcp.domain.log import OUTSIDE
 from mq9_mcp.domain.state import IDLE_GRACE, Group, History, Mailbox, State
 
@@ -80,10 +80,10 @@ def _group_made(state: State, event: e.GroupMade) -> None:
     group.seen_at = group.fetched_at = event.at
     if event.history_through:
         group.history = History(event.history_through, event.history_count, event.history_bytes)
-    for log in mailbox.logs.tiers:
-        for mail in list(log.since(0)):
-            if not wanted(group, mail) or mail.id in mailbox.ending:
-                group.line.drop(mail, waiting=True)
+    ending = (state.mails[id] for id in mailbox.ending)
+    unwanted = {mail.id: mail for mail in (*left_out(group, mailbox), *ending) if mail.place >= 0}
+    for mail in unwanted.values():
+        group.line.drop(mail, waiting=True)
     for id in sorted(mailbox.outside):
         mail = state.mails[id]
         if wanted(group, mail) and id not in mailbox.ending:

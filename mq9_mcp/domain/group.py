@@ -66,8 +66,8 @@ def _make_group(plan: Plan, mailbox: Mailbox, name: str, start: str | int, argum
     over = {id for event in plan.events if isinstance(event, GroupEnded) for id in event.settled}
     event.settled = [
         mail.id
-        for mail in in_memory(mailbox)
-        if not wanted(event, mail) and mail.id not in over and not any(other.owes(mail) for other in others)
+        for mail in left_out(event, mailbox)
+        if mail.id not in over and not any(other.owes(mail) for other in others)
     ]
     plan.events.append(event)
 
@@ -88,6 +88,17 @@ def wanted(start: GroupMade | Group, mail: Mail) -> bool:
     if mail.extra is not None and mail.extra.only_group is not None:
         return mail.extra.only_group == start.name
     return mail.id >= start.start_id or mail.visible_at > start.start_at
+
+
+def left_out(start: GroupMade | Group, mailbox: Mailbox) -> Iterator[Mail]:
+    """Visible mail that a group which begins so does not want; no look at the logs if it wants them all."""
+    if start.start_id > 0:
+        for log in mailbox.logs.tiers:
+            yield from (mail for mail in log.since(0) if not wanted(start, mail))
+    for id in sorted(mailbox.outside):
+        mail = mailbox.state.mails[id]
+        if not wanted(start, mail):
+            yield mail
 
 
 def in_memory(mailbox: Mailbox) -> Iterator[Mail]:

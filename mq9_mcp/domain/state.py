@@ -26,7 +26,7 @@ NEVER = 2**62
 GROUP_IDLE_MS = limit("group_idle_s") * 1000
 IDLE_GRACE = GROUP_IDLE_MS // 100
 PRUNE_STEP = 1024 * 1024
-_TIMERS_MIN = 64
+_TIMERS_MIN = 1024
 
 
 def due_now(heap: list[tuple[int, T]], now: int) -> list[T]:
@@ -78,6 +78,7 @@ class Group:
         self.leased = 0
         self.history: History | None = None
         self.timers: list[tuple[int, list[int]]] = []  # (lease or backoff end, messages), some stale
+        self.timed = 0  # messages in timers
         self.line: Line | OrderedLine = mailbox.new_line()
 
     def owes(self, mail: Mail) -> bool:
@@ -95,12 +96,14 @@ class Group:
     def watch(self, until: int, messages: list[int]) -> None:
         """Remember to look at leases or backoffs when they end."""
         heappush(self.timers, (until, messages))
-        if len(self.timers) > _TIMERS_MIN and len(self.timers) > 2 * len(self.open):
+        self.timed += len(messages)
+        if self.timed > _TIMERS_MIN and self.timed > 4 * len(self.open):
             self.timers = [
                 (delivery.until, [id])
                 for id, delivery in self.open.items()
                 if delivery.state is not DeliveryState.WAITING
             ]
+            self.timed = len(self.timers)
             heapify(self.timers)
 
     def idle_at(self) -> int:
@@ -114,7 +117,7 @@ class Group:
             for message in messages:
                 if self.runs(message, until):
                     return until
-            heappop(self.timers)
+            self.timed -= len(heappop(self.timers)[1])
         return NEVER
 
     def runs(self, message: int, until: int) -> bool:

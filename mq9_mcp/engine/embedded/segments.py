@@ -80,7 +80,12 @@ def open_segments(folder: Path, write: bool = True) -> list[Segment]:
     segments: list[Segment] = []
     paths = sorted(folder.glob(f"*{SUFFIX}"))
     for path in paths:
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            if write:
+                raise
+            continue  # the writer deleted it since it was listed: everything in it is folded
         head = os.pread(fd, SEGMENT_HEADER, 0)
         if path == paths[-1] and not head.strip(b"\0"):
             os.close(fd)
