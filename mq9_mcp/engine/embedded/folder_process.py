@@ -37,6 +37,7 @@ class FolderProcess:
         self, folder: Path, memory_limit: str, folded: int, on_folded: Callable[[], None], apart: bool
     ) -> None:
         self.apart = apart
+        self.pid = 0  # of the process, if there is one
         self.path = folder
         self.folded = folded
         self.error: str | None = None
@@ -59,7 +60,8 @@ class FolderProcess:
         ours, theirs = socket.socketpair()
         if self.apart:
             with theirs:
-                self._join = self._start_process(theirs.fileno()).wait
+                process = self._start_process(theirs.fileno())
+            self.pid, self._join = process.pid, process.wait
         else:
             pipe = Connection(theirs.detach())
             arguments = (pipe, self.path, self._memory_limit)
@@ -117,6 +119,8 @@ class FolderProcess:
     async def read(self, seq: int, query: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
         """The result of ``query``, which must be picklable, on tables that hold record ``seq``."""
         await self.reach(seq)
+        if self._pipe.closed:  # it ended a moment ago, another one is on its way
+            raise _unavailable(self.error or "the folder process ended")
         self._next_read += 1
         future: asyncio.Future[T] = self._loop.create_future()
         self._reads[self._next_read] = future

@@ -1,0 +1,56 @@
+"""The folder process: everything works with it, its death costs nothing, and it ends with its broker."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.engine.test_faults import queried
+from tests.support import Desk, run, texts
+
+
+def test_queries_leases_and_restarts_with_a_folder_process(tmp_path: Path) -> None:
+    async def body(desk: Desk) -> None:
+        for index in range(50):
+            await desk.send(text=f"message {index}", tags=["odd"] if index % 2 else [])
+        taken = await desk.fetch(max=10)
+        await desk.settle(taken[0])
+        assert [message["id"] for message in await desk.query(state="leased")] == [
+            message["id"] for message in taken[1:]
+        ]
+        await desk.restart()
+        assert len(await desk.query(tags_any=["odd"], limit=100)) == 25
+        assert len(await desk.fetch(max=100)) == 40
+
+    run(body, tmp_path, "box", fold_apart=True)
+
+
+def test_a_folder_process_that_is_killed_is_started_again(tmp_path: Path) -> None:
+    async def body(desk: Desk) -> None:
+        await desk.send(text="before")
+        assert texts(await desk.query()) == ["before"]
+        killed = desk.engine.folder.pid
+        os.kill(killed, signal.SIGKILL)
+        await desk.send(text="meanwhile")
+        assert texts(await desk.fetch()) == ["before", "meanwhile"]
+        assert texts(await queried(desk)) == ["before", "meanwhile"]
+        assert desk.engine.folder.pid != killed
+
+    run(body, tmp_path, "box", fold_apart=True)
+
+
+def test_the_folder_process_ends_with_the_broker(tmp_path: Path) -> None:
+    ended: list[int] = []
+
+    async def body(desk: Desk) -> None:
+        await desk.send(text="one")
+        ended.append(desk.engine.folder.pid)
+        await desk.restart()
+        assert desk.engine.folder.pid != ended[0]
+        with pytest.raises(ProcessLookupError):
+            os.kill(ended[0], 0)
+
+    run(body, tmp_path, "box", fold_apart=True)
