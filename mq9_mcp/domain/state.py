@@ -6,6 +6,7 @@ Only ``apply`` changes what stands here; logs, lines and heaps are indexes over 
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from heapq import heapify, heappop, heappush
 from typing import TypeVar
 
@@ -143,7 +144,8 @@ class Mailbox:
         self.agent = False
         self.logs = Logs()
         self.groups: dict[str, Group] = {}
-        self.dedup: dict[str, DedupKey] = {}  # oldest first
+        # Oldest first; a plain dictionary would walk over all forgotten keys to find its oldest.
+        self.dedup: OrderedDict[str, DedupKey] = OrderedDict()
         self.dedup_spilled = False  # some live keys are only in DuckDB
         self.state_keys: dict[str, list[int]] = {}  # visible copies, oldest first
         self.delayed: list[tuple[int, int]] = []
