@@ -317,6 +317,6 @@ def test_litter_is_found(rule: TextRule, pieces: tuple[str, ...]) -> None:
     assert len(rule("x", f"a line\n{''.join(pieces)}\n")) == 1
 
 
-@pytest.mark.parametrize("text", ["https://example.com/home/page", "~/work/x", "TODOS", "fan/work/out"])
+@pytest.mark.parametrize("text", ["https://example.com/home/page", "TODOS", "fan/work/out"])
 def test_what_only_looks_like_litter_passes(text: str) -> None:
     assert litter.leftovers("x", text) + litter.machine_paths("x", text) == []
