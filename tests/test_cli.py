@@ -15,8 +15,7 @@ from mq9_mcp import __version__, cli, demo
 from mq9_mcp.broker.catalogue import CATALOGUE
 from mq9_mcp.domain.errors import CODES
 from mq9_mcp.domain.limits import LIMITS
-from mq9_mcp.engine.embedded.segments import segment_path
-from mq9_mcp.engine.embedded.store import JOURNAL_FOLDER
+from mq9_mcp.engine.embedded.segments import JOURNAL_FOLDER, segment_path
 from tests.support import opened
 
 Output = pytest.CaptureFixture[str]

@@ -16,9 +16,8 @@ from mq9_mcp.domain.plan import Ask
 from mq9_mcp.domain.state import Caller, State
 from mq9_mcp.engine.embedded.engine import EmbeddedEngine, open_engine
 from mq9_mcp.engine.embedded.fold import Fold
-from mq9_mcp.engine.embedded.journal import Entry
 from mq9_mcp.engine.embedded.load import load_state
-from mq9_mcp.engine.embedded.replay import entries
+from mq9_mcp.engine.embedded.replay import Entry, entries
 from mq9_mcp.engine.embedded.segments import frames_after
 from mq9_mcp.engine.embedded.tables import Tables
 from tests.engine.picture import Picture, check, check_idle, picture

@@ -10,7 +10,7 @@ import duckdb
 import pytest
 
 from mq9_mcp.engine.embedded.fold import Fold
-from mq9_mcp.engine.embedded.journal import Entry
+from mq9_mcp.engine.embedded.replay import Entry
 from tests.engine.test_faults import outcome, queried
 from tests.support import Desk, run, texts
 

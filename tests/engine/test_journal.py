@@ -15,8 +15,8 @@ from mq9_mcp.domain.events import GroupSeen
 from mq9_mcp.engine.embedded.disk import Disk
 from mq9_mcp.engine.embedded.engine import open_engine
 from mq9_mcp.engine.embedded.frame import FRAME_HEADER, FRAME_MAGIC, SEGMENT_HEADER, Damaged, Frame
-from mq9_mcp.engine.embedded.journal import Entry, Journal
-from mq9_mcp.engine.embedded.replay import encode_events, entries
+from mq9_mcp.engine.embedded.journal import Journal
+from mq9_mcp.engine.embedded.replay import Entry, encode_events, entries
 from mq9_mcp.engine.embedded.segments import Segment
 from tests.support import Desk, run, texts
 
@@ -61,7 +61,7 @@ class Book:
     async def commit(self, *records: list[bytes]) -> list[Entry]:
         """One commit of records with these bodies."""
         added = [self.append(bodies) for bodies in records]
-        pending = self.journal.wait(self.journal.last_seq)
+        pending = self.journal.pending()
         if pending is not None:
             await pending
         return added
@@ -69,7 +69,8 @@ class Book:
     def append(self, bodies: list[bytes]) -> Entry:
         """One record that nobody waits for."""
         events: list[Any] = [GroupSeen(at=self.journal.last_seq, group=1)]
-        return self.journal.append(events, encode_events(events), bodies)
+        position = self.journal.append(encode_events(events), bodies, events[-1].at)
+        return Entry(self.journal.last_seq, events, b"".join(bodies), position)
 
     def bodies(self) -> list[bytes]:
         """What was read at open."""

@@ -222,14 +222,13 @@ class EmbeddedEngine(Store):
         """Journal the plan's events and apply them. Raises before anything changes if there is no room."""
         if self.broken is not None or self.closed:
             self.check()
-        entry = self.journal.append(plan.events, encode_events(plan.events), plan.bodies)
+        position = self.journal.append(encode_events(plan.events), plan.bodies, plan.now)
         for event in plan.events:
             if type(event) is Sent:
-                rebase(event, entry.position)
-                at = entry.position
+                rebase(event, position)
                 for body in plan.bodies:
-                    self.journal.remember(at, body)
-                    at += len(body)
+                    self.journal.remember(position, body)
+                    position += len(body)
         apply(self.state, plan.events)
         tell(self.listener, self.watched, self.state, plan.events)
 

@@ -12,7 +12,7 @@ import duckdb
 
 from mq9_mcp.domain.limits import limit
 from mq9_mcp.engine.embedded.fold_events import HANDLERS
-from mq9_mcp.engine.embedded.journal import Entry
+from mq9_mcp.engine.embedded.replay import Entry
 from mq9_mcp.engine.embedded.rows import NUMBERS, Rows
 
 

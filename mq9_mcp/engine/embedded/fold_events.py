@@ -9,7 +9,7 @@ import msgspec
 
 from mq9_mcp.domain import events as e
 from mq9_mcp.domain.limits import limit
-from mq9_mcp.engine.embedded.journal import Entry
+from mq9_mcp.engine.embedded.replay import Entry
 from mq9_mcp.engine.embedded.rows import OpenRow, Rows
 
 PAST_MAX = limit("past_leases_max")

@@ -18,7 +18,8 @@ import duckdb
 
 from mq9_mcp.engine.embedded.fold import Fold
 from mq9_mcp.engine.embedded.frame import Damaged
-from mq9_mcp.engine.embedded.tables import Tables
+from mq9_mcp.engine.embedded.segments import JOURNAL_FOLDER
+from mq9_mcp.engine.embedded.tables import TABLES_FILE, Tables
 from mq9_mcp.engine.embedded.tail import Tail
 
 RECORDS_MAX = 1_000  # folded in one transaction: a read that comes meanwhile waits no longer than that
@@ -33,7 +34,7 @@ class Child:
 
     def __init__(self, pipe: Connection, folder: Path, tables: Tables) -> None:
         self.pipe = pipe
-        self.journal = folder / "journal"
+        self.journal = folder / JOURNAL_FOLDER
         self.tables = tables
         self.fold = Fold(tables)
         self.wanted = self.fold.seq
@@ -110,7 +111,7 @@ def open_tables(path: Path, memory_limit: str) -> Tables:
 def serve(pipe: Connection, folder: Path, memory_limit: str) -> int:
     """Open the tables and work until the parent is done or gone; the process's exit code."""
     try:
-        tables = open_tables(folder / "mq9.duckdb", memory_limit)
+        tables = open_tables(folder / TABLES_FILE, memory_limit)
     except Damaged as error:
         with contextlib.suppress(OSError):
             pipe.send(("failed", str(error)))

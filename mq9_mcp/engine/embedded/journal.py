@@ -18,7 +18,6 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from mq9_mcp.domain.errors import Unavailable
-from mq9_mcp.domain.events import Event
 from mq9_mcp.engine.embedded.disk import Disk
 from mq9_mcp.engine.embedded.frame import (
     FRAME_HEADER,
@@ -44,22 +43,10 @@ RECENT_BYTES = 16 * 1024 * 1024
 _RETRY_S = 0.1
 
 
-class Entry:
-    """One record on its way to the tables: its events, its bodies and where they lie."""
-
-    __slots__ = ("bodies", "events", "position", "seq")
-
-    def __init__(self, seq: int, events: list[Event], bodies: bytes, position: int) -> None:
-        self.seq = seq
-        self.events = events
-        self.bodies = bodies
-        self.position = position  # of the first byte of bodies
-
-
 class Batch:
     """The records of one commit, and who waits for it."""
 
-    __slots__ = ("entries", "error", "first_seq", "offset", "records", "segment", "size", "waiters")
+    __slots__ = ("at", "error", "first_seq", "offset", "records", "segment", "size", "waiters")
 
     def __init__(self, segment: Segment, first_seq: int) -> None:
         self.segment = segment
@@ -67,7 +54,7 @@ class Batch:
         self.first_seq = first_seq
         self.size = FRAME_HEADER
         self.records: list[bytes] = []
-        self.entries: list[Entry] = []
+        self.at = 0  # broker time of the last record
         self.waiters: list[asyncio.Future[None]] = []
         self.error: OSError | None = None
 
@@ -96,7 +83,6 @@ class Journal:
         self.last_seq = 0
         self.durable_seq = 0
         self.cut_bytes = 0
-        self.commits = 0
         self._on_commit = on_commit
         self._on_failure = on_failure
         self._hash = b""
@@ -134,27 +120,24 @@ class Journal:
         self._thread = threading.Thread(target=self._run, name="mq9-journal", daemon=True)
         self._thread.start()
 
-    def append(self, events: list[Event], encoded: bytes, bodies: list[bytes]) -> Entry:
-        """Add one record to the commit that is being gathered; raises ``Unavailable`` if there is no room."""
+    def append(self, encoded: bytes, bodies: list[bytes], at: int) -> int:
+        """Add one record of broker time ``at`` to the commit that is being gathered.
+
+        Returns the position of its first body; raises ``Unavailable`` if there is no room.
+        """
         record = encode_record(encoded, bodies)
         batch = self._batch_for(len(record))
         bodies_at = batch.offset + batch.size + RECORD_HEADER + len(encoded)
         self.last_seq += 1
-        entry = Entry(
-            self.last_seq,
-            events,
-            record[RECORD_HEADER + len(encoded) :],
-            batch.segment.number << OFFSET_BITS | bodies_at,
-        )
+        batch.at = at
         batch.records.append(record)
-        batch.entries.append(entry)
         batch.size += len(record)
         batch.segment.end = batch.offset + batch.size
         if not self._scheduled:
             self._scheduled = True
             assert self._loop is not None
             self._loop.call_soon(self._hand_over)
-        return entry
+        return batch.segment.number << OFFSET_BITS | bodies_at
 
     def _batch_for(self, size: int) -> Batch:
         batch = self._forming
@@ -186,18 +169,6 @@ class Journal:
         self.segments.append(segment)
         self.by_number[number] = segment
         return segment
-
-    def wait(self, seq: int) -> asyncio.Future[None] | None:
-        """A future that is done when record ``seq`` is on disk; None if it is already."""
-        if seq <= self.durable_seq:
-            return None
-        assert self._loop is not None
-        future: asyncio.Future[None] = self._loop.create_future()
-        for batch in (self._writing, *self._ready, self._forming):
-            if batch is not None and seq <= batch.last_seq:
-                batch.waiters.append(future)
-                return future
-        raise AssertionError(f"record {seq} is in no commit")
 
     def pending(self) -> asyncio.Future[None] | None:
         """A future that is done when everything appended is on disk; None if it is already."""
@@ -284,9 +255,8 @@ class Journal:
         if batch.error is not None:
             self._fail(batch, batch.error)
             return
-        self.commits += 1
         self.durable_seq = batch.segment.last_seq = batch.last_seq
-        batch.segment.last_at = batch.entries[-1].events[-1].at
+        batch.segment.last_at = batch.at
         self._on_commit(batch)
         for waiter in batch.waiters:
             if not waiter.done():
@@ -329,7 +299,7 @@ class Journal:
     async def close(self) -> None:
         """Write what was appended, stop the thread, close the files."""
         if self._thread is not None:
-            pending = self.wait(self.last_seq)
+            pending = self.pending()
             if pending is not None:
                 await asyncio.wait([pending])
             self._queue.put(None)

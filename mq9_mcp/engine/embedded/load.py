@@ -9,11 +9,12 @@ import duckdb
 import msgspec
 
 from mq9_mcp.domain.delivery import Delivery, DeliveryState, Outcome
-from mq9_mcp.domain.events import DedupKey, Extra, Letter, Mail, Settings
+from mq9_mcp.domain.events import DedupKey, Settings
 from mq9_mcp.domain.group import wanted
 from mq9_mcp.domain.limits import limit
 from mq9_mcp.domain.log import OUTSIDE
 from mq9_mcp.domain.state import IDLE_GRACE, NEVER, Group, History, Mailbox, State
+from mq9_mcp.engine.embedded.mails import extra_of, mail_of
 from mq9_mcp.engine.embedded.tables import SQL, Tables
 
 KEYS_MAX = limit("dedup_keys_in_memory")
@@ -68,28 +69,13 @@ def _load_messages(state: State, tables: Tables) -> None:
 
 
 def _load_message(state: State, row: tuple[Any, ...], senders: dict[str, str]) -> None:
-    id, number, tier, visible_at, size, sender, position, expires_at, session, tags = row[:10]
     state_key, only_group, letter, delayed, outside, ending = row[10:]
-    extra = None
-    if state_key is not None or only_group is not None or letter is not None:
-        known = msgspec.json.decode(letter, type=Letter) if letter is not None else None
-        extra = Extra(state_key=state_key, only_group=only_group, letter=known)
-    mail = Mail(
-        id,
-        number,
-        tier,
-        visible_at,
-        size,
-        senders.setdefault(sender, sender),
-        position,
-        expires_at,
-        session,
-        tuple(tags) if tags is not None else None,
-        extra,
-    )
+    mail = mail_of(row, row[9], extra_of(state_key, only_group, letter))
+    mail.sender = senders.setdefault(mail.sender, mail.sender)
+    id, visible_at, expires_at = mail.id, mail.visible_at, mail.expires_at
     state.mails[id] = mail
-    mailbox = state.mailboxes[number]
-    state.count(mailbox, 1, size)
+    mailbox = state.mailboxes[mail.mailbox]
+    state.count(mailbox, 1, mail.size)
     if expires_at is not None:
         mailbox.expiries.append((expires_at, id))
     if ending is not None:

@@ -15,8 +15,7 @@ from mq9_mcp.domain.commands import TIERS
 from mq9_mcp.domain.events import Event, Mail
 from mq9_mcp.engine.embedded.frame import SEGMENT_HEADER, Damaged, decode_header, read_frame
 from mq9_mcp.engine.embedded.replay import entries
-from mq9_mcp.engine.embedded.segments import SUFFIX, Segment
-from mq9_mcp.engine.embedded.store import JOURNAL_FOLDER
+from mq9_mcp.engine.embedded.segments import JOURNAL_FOLDER, SUFFIX, Segment
 
 HIDDEN = frozenset({"secret", "receipts", "position", "digest", "place"})
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from mq9_mcp.domain.events import Extra, Mail
+import msgspec
+
+from mq9_mcp.domain.events import Extra, Letter, Mail
 
 COLUMNS = 9  # id, mailbox, tier, visible_at, size, sender, position, expires_at, session
 
@@ -14,3 +16,13 @@ def mail_of(row: tuple[Any, ...], tags: list[str] | None = None, extra: Extra | 
     id, mailbox, tier, visible_at, size, sender, position, expires_at, session = row[:COLUMNS]
     known = tuple(tags) if tags is not None else None
     return Mail(id, mailbox, tier, visible_at, size, sender, position, expires_at, session, known, extra)
+
+
+def extra_of(
+    state_key: str | None = None, only_group: str | None = None, letter: str | None = None
+) -> Extra | None:
+    """What few messages have, from its columns; ``letter`` is JSON."""
+    if state_key is None and only_group is None and letter is None:
+        return None
+    known = msgspec.json.decode(letter, type=Letter) if letter is not None else None
+    return Extra(state_key=state_key, only_group=only_group, letter=known)

@@ -10,11 +10,11 @@ import duckdb
 import msgspec
 
 from mq9_mcp.domain.clock import wire_time
-from mq9_mcp.domain.events import Extra, Letter, Mail
+from mq9_mcp.domain.events import Letter, Mail
 from mq9_mcp.domain.names import own_session
 from mq9_mcp.engine.embedded.folder_process import FolderProcess
 from mq9_mcp.engine.embedded.journal import Journal
-from mq9_mcp.engine.embedded.mails import mail_of
+from mq9_mcp.engine.embedded.mails import extra_of, mail_of
 from mq9_mcp.engine.embedded.tables import SQL
 
 Delivered = tuple[Mail, str, dict[str, Any]]
@@ -78,11 +78,8 @@ def wire_message(mail: Mail, address: str, body: bytes | str, fields: dict[str, 
 def copy_of(row: tuple[Any, ...]) -> dict[str, Any]:
     """A message from a row of ``page_copies``."""
     letter, only_group, body, address = row[9:]
-    extra = None
-    if letter is not None or only_group is not None:
-        decoded = msgspec.json.decode(letter, type=Letter) if letter is not None else None
-        extra = Extra(letter=decoded, only_group=only_group)
-    return wire_message(mail_of(row, extra=extra), address, body, {})
+    mail = mail_of(row, extra=extra_of(only_group=only_group, letter=letter))
+    return wire_message(mail, address, body, {})
 
 
 def letter_view(letter: Letter) -> dict[str, Any]:

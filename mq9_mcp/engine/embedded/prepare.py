@@ -19,7 +19,7 @@ from mq9_mcp.domain.commands import (
     MailboxSend,
     MessageArguments,
 )
-from mq9_mcp.domain.events import DedupKey, Extra, Letter, Mail
+from mq9_mcp.domain.events import DedupKey, Mail
 from mq9_mcp.domain.group import read_start
 from mq9_mcp.domain.limits import limit
 from mq9_mcp.domain.names import own_session, read_lease_token, read_own_session
@@ -36,7 +36,7 @@ from mq9_mcp.domain.plan import (
 )
 from mq9_mcp.domain.state import Caller, Group, Mailbox, State
 from mq9_mcp.engine.embedded.journal import Journal
-from mq9_mcp.engine.embedded.mails import mail_of
+from mq9_mcp.engine.embedded.mails import extra_of, mail_of
 from mq9_mcp.engine.embedded.tables import SQL
 
 HISTORY_PAGE = limit("history_page")
@@ -245,12 +245,7 @@ async def history_page(engine: Source, group: Group) -> HistoryPage | None:
 
 
 def _mail(row: tuple[Any, ...]) -> Mail:
-    state_key, letter = row[10], row[11]
-    extra = None
-    if state_key is not None or letter is not None:
-        known = msgspec.json.decode(letter, type=Letter) if letter is not None else None
-        extra = Extra(state_key=state_key, letter=known)
-    return mail_of(row, row[9], extra)
+    return mail_of(row, row[9], extra_of(state_key=row[10], letter=row[11]))
 
 
 def read_one(con: duckdb.DuckDBPyConnection, name: str, arguments: Any) -> Any:

@@ -5,16 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import duckdb
-import msgspec
 
 from mq9_mcp.domain.clock import milliseconds
 from mq9_mcp.domain.commands import TIERS, MailboxQuery
 from mq9_mcp.domain.errors import Refused
-from mq9_mcp.domain.events import Extra, Letter, Mail
+from mq9_mcp.domain.events import Mail
 from mq9_mcp.domain.limits import REMAINING_MAX
 from mq9_mcp.domain.names import DEFAULT_GROUP, read_own_session
 from mq9_mcp.domain.state import NEVER
-from mq9_mcp.engine.embedded.mails import mail_of
+from mq9_mcp.engine.embedded.mails import extra_of, mail_of
 from mq9_mcp.engine.embedded.messages import wire_message
 from mq9_mcp.engine.embedded.tables import SQL
 
@@ -168,11 +167,7 @@ def _message(
     now: int,
 ) -> dict[str, Any]:
     letter, body, ending, delayed, only_group = row[9:]
-    extra = None
-    if letter is not None or only_group is not None:
-        decoded = msgspec.json.decode(letter, type=Letter) if letter is not None else None
-        extra = Extra(letter=decoded, only_group=only_group)
-    mail = mail_of(row, extra=extra)
+    mail = mail_of(row, extra=extra_of(only_group=only_group, letter=letter))
     deliveries = []
     for group in groups:
         found = known.get((group.number, mail.id))

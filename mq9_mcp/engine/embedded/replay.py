@@ -6,11 +6,22 @@ import msgspec
 
 from mq9_mcp.domain.events import AnyEvent, Event, Sent
 from mq9_mcp.engine.embedded.frame import Damaged, Frame, records
-from mq9_mcp.engine.embedded.journal import Entry
 from mq9_mcp.engine.embedded.segments import OFFSET_BITS, Segment
 
 _decoder = msgspec.json.Decoder(list[AnyEvent])
 encode_events = msgspec.json.Encoder().encode
+
+
+class Entry:
+    """One record on its way to the tables: its events, its bodies and where they lie."""
+
+    __slots__ = ("bodies", "events", "position", "seq")
+
+    def __init__(self, seq: int, events: list[Event], bodies: bytes, position: int) -> None:
+        self.seq = seq
+        self.events = events
+        self.bodies = bodies
+        self.position = position  # of the first byte of bodies
 
 
 def rebase(event: Sent, position: int) -> None:

@@ -25,6 +25,7 @@ from mq9_mcp.engine.embedded.frame import (
     read_frame,
 )
 
+JOURNAL_FOLDER = "journal"
 OFFSET_BITS = 32
 SUFFIX = ".mq9"
 

@@ -27,10 +27,9 @@ from mq9_mcp.engine.embedded.lock import OwnerLock
 from mq9_mcp.engine.embedded.messages import Messages
 from mq9_mcp.engine.embedded.prepare import read_all, read_one
 from mq9_mcp.engine.embedded.replay import entries
-from mq9_mcp.engine.embedded.segments import Segment, frames_after
+from mq9_mcp.engine.embedded.segments import JOURNAL_FOLDER, Segment, frames_after
+from mq9_mcp.engine.embedded.tables import TABLES_FILE
 
-JOURNAL_FOLDER = "journal"
-TABLES_FILE = "mq9.duckdb"
 GC_THRESHOLD = 20_000
 _RECOVER_S = 0.2
 _REPAIR_S = 5.0  # reads wait so long for a rebuild after a failed write

@@ -15,6 +15,7 @@ import duckdb
 
 from mq9_mcp.engine.embedded.frame import Damaged
 
+TABLES_FILE = "mq9.duckdb"
 MEMORY_LIMIT = "512MB"
 _PACKAGE = "mq9_mcp.engine.embedded"
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)

@@ -6,8 +6,7 @@ import os
 from pathlib import Path
 
 from mq9_mcp.engine.embedded.frame import SEGMENT_HEADER, Damaged, Frame, frame_bytes, read_frame
-from mq9_mcp.engine.embedded.journal import Entry
-from mq9_mcp.engine.embedded.replay import entries
+from mq9_mcp.engine.embedded.replay import Entry, entries
 from mq9_mcp.engine.embedded.segments import Segment, close_segments, open_segments
 
 CHUNK = 1024 * 1024
