@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Collection
 from typing import NamedTuple
 
 
@@ -48,6 +49,7 @@ class Bell:
 
     def __init__(self, watched: set[int]) -> None:
         self._lines: dict[str, dict[str, deque[Waiter]]] = {}  # by address, by group
+        self.waits: Collection[str] = self._lines
         self._rung = 0
         self._watched = watched
         self._rungs: dict[int, list[asyncio.Queue[Move]]] = {}

@@ -11,7 +11,7 @@ from mq9_mcp.broker.arguments import read_arguments
 from mq9_mcp.broker.bell import Bell, Ring
 from mq9_mcp.broker.clock import Clock
 from mq9_mcp.broker.receipts import send_and_wait
-from mq9_mcp.broker.secret import Secrets
+from mq9_mcp.broker.secret import secrets
 from mq9_mcp.domain.commands import Command, MailboxFetch, MailboxSend
 from mq9_mcp.domain.errors import Unavailable
 from mq9_mcp.domain.plan import Ask
@@ -30,7 +30,7 @@ class Broker:
         self.bell = Bell(engine.watched)
         engine.listener = self.bell
         self.stopping = False
-        self._secrets = Secrets()
+        self._secrets = secrets()
         self._calls = 0
         self._idle = asyncio.Event()  # set once the last call of a stopping broker has ended
         self._draining = asyncio.Event()
@@ -41,7 +41,7 @@ class Broker:
 
     def ask(self) -> Ask:
         """Time, a fresh secret and chance for one command."""
-        return Ask(self.clock.now(), self._secrets.next(), random.random())
+        return Ask(self.clock.now(), next(self._secrets), random.random())
 
     async def call(self, caller: Caller, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         """Execute the command ``name`` with arguments as the wire has them; raises ``Mq9Error``."""

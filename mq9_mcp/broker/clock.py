@@ -11,12 +11,12 @@ import time
 from collections.abc import Callable
 
 _LEAN = 10  # one millisecond of correction in so many
-_LEAN_MS = 10  # corrections are gathered until they are worth so much
+_LEAN_EVERY_MS = 100  # corrections are gathered until they are worth some milliseconds
+_BOOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 def _boot_ms() -> int:
-    clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-    return time.clock_gettime_ns(clock) // 1_000_000
+    return time.clock_gettime_ns(_BOOT) // 1_000_000
 
 
 def _wall_ms() -> int:
@@ -43,13 +43,13 @@ class Clock:
         passed = boot - self._seen
         if passed > 0:
             self._seen = boot
-            self._now += max(0, passed - self._lean(boot, self._now + passed))
+            if boot - self._leaned >= _LEAN_EVERY_MS:
+                passed = max(0, passed - self._lean(boot, self._now + passed))
+            self._now += passed
         return self._now
 
     def _lean(self, boot: int, now: int) -> int:
         """How far to hold back (or, negative, to hurry) towards the wall clock."""
         most = (boot - self._leaned) // _LEAN
-        if most < _LEAN_MS:
-            return 0
         self._leaned = boot
         return max(-most, min(most, now - self._wall()))

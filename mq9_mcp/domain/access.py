@@ -12,4 +12,4 @@ def owns(caller: Caller, mailbox: Mailbox) -> bool:
 
 def may_send(caller: Caller, mailbox: Mailbox) -> bool:
     """True if the caller may put mail into the mailbox; a reply has its own grant."""
-    return mailbox.agent or owns(caller, mailbox)
+    return mailbox.agent or mailbox.owner == caller.principal

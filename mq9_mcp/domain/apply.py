@@ -54,7 +54,7 @@ def _mailbox_updated(state: State, event: e.MailboxUpdated) -> None:
     mailbox = state.mailboxes[event.mailbox]
     reordered = mailbox.settings.ordered_by != event.settings.ordered_by
     forget_keys(state, mailbox, event.at)  # a longer window does not bring keys back
-    mailbox.settings = event.settings
+    mailbox.set(event.settings)
     mailbox.description = event.description
     mailbox.expires_at = event.expires_at
     if reordered:

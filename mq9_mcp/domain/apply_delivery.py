@@ -19,13 +19,15 @@ def _leased(state: State, event: e.Leased) -> None:
     group.fetched_at = event.at
     if group.timers and group.timers[0][0] <= event.at:
         backoff_over(group, event.at)
-    take, open_, mails = group.line.take, group.open, state.mails
+    take, open_, mails, fence = group.line.take, group.open, state.mails, state.seq
+    leased, at, until, secret = DeliveryState.LEASED, event.at, event.until, event.secret
     for id in event.ids:
         take(mails[id])
         delivery = open_.get(id)
         if delivery is None:
-            delivery = open_[id] = Delivery()
-        delivery.lease(event, state.seq)
+            open_[id] = Delivery(leased, secret, fence, until, event.worker, event.principal, at, at)
+        else:
+            delivery.lease_again(event, fence)
     group.leased += len(event.ids)
     group.watch(event.until, event.ids)
     if event.until < group.mailbox.alarm:
@@ -34,12 +36,12 @@ def _leased(state: State, event: e.Leased) -> None:
 
 def _acked(state: State, event: e.Acked) -> None:
     group = state.groups[event.group]
-    kept = event.kept
+    kept, mails, settle, at = event.kept, state.mails, state.settle, event.at
     for id in event.ids:
-        mail = state.mails[id]
+        mail = mails[id]
         let_go(group, mail)
         if not kept or id not in kept:
-            state.settle(mail, event.at)
+            settle(mail, at)
 
 
 def _unlease(group: Group, id: int, outcome: str, receipts: str | None) -> Delivery:

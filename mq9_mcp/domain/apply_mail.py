@@ -23,15 +23,23 @@ def notice_due(state: State, mailbox: Mailbox) -> None:
 
 def store(state: State, mail: e.Mail, at: int) -> None:
     """A new message enters memory, and the logs if it is visible."""
-    mailbox = state.mailboxes[mail.mailbox]
+    mailbox, size = state.mailboxes[mail.mailbox], mail.size
     state.mails[mail.id] = mail
-    state.next_message = max(state.next_message, mail.id + 1)
-    state.count(mailbox, 1, mail.size)
+    if mail.id >= state.next_message:
+        state.next_message = mail.id + 1
+    mailbox.unsettled += 1
+    mailbox.unsettled_bytes += size
+    state.unsettled_bytes += size
     if mail.expires_at is not None:
         heappush(mailbox.expiries, (mail.expires_at, mail.id))
         state.watch(mailbox, mail.expires_at)
     if mail.visible_at <= at:
-        show(mailbox, mail)
+        if mail.extra is None:
+            mailbox.logs.append(mail)
+            for group in mailbox.groups.values():
+                group.line.add(mail)
+        else:
+            show(mailbox, mail)
     else:
         heappush(mailbox.delayed, (mail.visible_at, mail.id))
         state.watch(mailbox, mail.visible_at)
@@ -62,10 +70,11 @@ def let_go(group: Group, mail: e.Mail) -> None:
     if delivery is None:
         if group.line.waits_in_log(mail):
             group.line.drop(mail, waiting=True)
-        return
-    if delivery.state is DeliveryState.LEASED:
+    elif delivery.state is DeliveryState.LEASED:
         group.leased -= 1
-    group.line.drop(mail, waiting=delivery.state is DeliveryState.WAITING)
+        group.line.drop(mail, waiting=False)
+    else:
+        group.line.drop(mail, waiting=delivery.state is DeliveryState.WAITING)
 
 
 def end_messages(state: State, mailbox: Mailbox, ids: Iterable[int], at: int) -> None:

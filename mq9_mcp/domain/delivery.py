@@ -9,6 +9,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import NamedTuple
 
+from msgspec import Struct
+
 from mq9_mcp.domain.errors import Refused
 from mq9_mcp.domain.events import Leased
 
@@ -107,40 +109,24 @@ class Outcome(NamedTuple):
     receipts: str | None = None
 
 
-class Delivery:
+class Delivery(Struct, gc=False):
     """A message that a group has touched and not settled: its lease, attempts and earlier leases."""
 
-    __slots__ = (
-        "attempts",
-        "fence",
-        "first_at",
-        "lapsed",
-        "last_at",
-        "past",
-        "principal",
-        "reason",
-        "secret",
-        "state",
-        "until",
-        "worker",
-    )
+    state: DeliveryState = DeliveryState.WAITING
+    secret: str = ""
+    fence: int = 0
+    until: int = 0  # end of the lease or of the backoff
+    worker: str = ""
+    principal: str = ""
+    first_at: int = 0
+    last_at: int = 0
+    attempts: int = 0  # failed ones
+    lapsed: bool = False  # the lease ran out and its token may still settle
+    reason: str | None = None
+    past: dict[str, Outcome] | None = None  # by the secrets of ended leases
 
-    def __init__(self) -> None:
-        self.state = DeliveryState.WAITING
-        self.attempts = 0  # failed ones
-        self.fence = 0
-        self.secret = ""
-        self.until = 0  # end of the lease or of the backoff
-        self.worker = ""
-        self.principal = ""
-        self.lapsed = False  # the lease ran out and its token may still settle
-        self.first_at = 0
-        self.last_at = 0
-        self.reason: str | None = None
-        self.past: dict[str, Outcome] | None = None  # by the secrets of ended leases
-
-    def lease(self, event: Leased, fence: int) -> None:
-        """The message goes out under a new lease."""
+    def lease_again(self, event: Leased, fence: int) -> None:
+        """The message goes out under another lease."""
         self.state = DeliveryState.LEASED
         self.secret = event.secret
         self.fence = fence

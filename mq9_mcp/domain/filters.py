@@ -32,19 +32,18 @@ class Filter(Struct, frozen=True):
         return self.all_of.issubset(tags) and self.none_of.isdisjoint(tags)
 
 
-_TIER_FILTERS = [Filter(lowest_tier=tier) for tier in range(len(TIERS))]
+_TIER_FILTERS = {priority: Filter(lowest_tier=tier) for tier, priority in enumerate(TIERS)}
 
 
 def filter_of(command: MailboxFetch) -> Filter:
     """The filter that a fetch asks for."""
-    lowest = TIERS.index(command.priority_min)
     if not (command.tags_any or command.tags_all or command.tags_none or command.session):
-        return _TIER_FILTERS[lowest]
+        return _TIER_FILTERS[command.priority_min]
     return Filter(
         any_of=frozenset(command.tags_any),
         all_of=frozenset(command.tags_all),
         none_of=frozenset(command.tags_none),
-        lowest_tier=lowest,
+        lowest_tier=TIERS.index(command.priority_min),
         session=command.session,
         own_message=read_own_session(command.session) if command.session else None,
         everything=False,

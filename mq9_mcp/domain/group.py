@@ -12,7 +12,6 @@ from mq9_mcp.domain.errors import Refused
 from mq9_mcp.domain.events import GroupEnded, GroupMade, Mail, Revived
 from mq9_mcp.domain.limits import limit
 from mq9_mcp.domain.log import TIER_RANGE
-from mq9_mcp.domain.names import check_address
 from mq9_mcp.domain.plan import HistoryPage, HistorySize, Plan
 from mq9_mcp.domain.state import NEVER, Group, Mailbox
 
@@ -24,7 +23,7 @@ def fetched_addresses(plan: Plan, command: MailboxFetch) -> list[str]:
     if command.mailbox is None:
         return [plan.own_mailbox()]
     if isinstance(command.mailbox, str):
-        return [check_address(command.mailbox, "mailbox")]
+        return [command.mailbox]
     if len(set(command.mailbox)) < len(command.mailbox):
         raise Refused("INVALID_ARGUMENT", "mailbox: an address stands twice; accepted: each address once")
     return command.mailbox
@@ -77,7 +76,7 @@ def _history(plan: Plan, mailbox: Mailbox, start: str | int) -> tuple[int, int, 
     if not mailbox.settled or start == "latest":
         return 0, 0, 0
     nothing = (mailbox.settled, mailbox.settled_bytes)
-    size = plan.ask.paged.histories.get(mailbox.number, HistorySize(0, 0, nothing))
+    size = plan.paged.histories.get(mailbox.number, HistorySize(0, 0, nothing))
     count = size.count + mailbox.settled - size.settled[0]
     held = size.bytes + mailbox.settled_bytes - size.settled[1]
     return plan.seq - 1, max(0, count), max(0, held)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from heapq import heapify, heappop, heapreplace
-from itertools import islice, repeat, takewhile
+from itertools import islice, takewhile
 from typing import Any
 
 from mq9_mcp.domain.clock import seconds, wire_time
@@ -13,7 +13,7 @@ from mq9_mcp.domain.events import GroupSeen, Leased, Mail
 from mq9_mcp.domain.filters import Filter, filter_of
 from mq9_mcp.domain.group import fetched_addresses, read_start
 from mq9_mcp.domain.limits import REMAINING_MAX, limit
-from mq9_mcp.domain.names import lease_token
+from mq9_mcp.domain.names import check_address, lease_token
 from mq9_mcp.domain.plan import Plan
 from mq9_mcp.domain.state import Group
 
@@ -22,7 +22,7 @@ MESSAGE_BYTES_MAX = limit("message_bytes_max")
 ENVELOPE_BYTES = 512  # what a delivery adds to a body: id, address, lease, times
 _SEEN_EVERY = limit("group_idle_s") * 1000 // 100
 
-Chosen = tuple[Group, Mail]
+Delivered = tuple[Mail, str, dict[str, Any]]
 
 
 def joined(plan: Plan, command: MailboxFetch) -> list[Group] | None:
@@ -31,8 +31,10 @@ def joined(plan: Plan, command: MailboxFetch) -> list[Group] | None:
         read_start(plan, command.deliver, "deliver")  # counts only for a new group, but is never nonsense
     groups = []
     for address in fetched_addresses(plan, command):
-        if address == plan.caller.agent and plan.find(address) is None:
-            return None
+        if address not in plan.state.addresses:
+            check_address(address, "mailbox")
+            if address == plan.caller.agent:
+                return None
         group = plan.mailbox(address).groups.get(command.group)
         if group is None:
             return None
@@ -49,11 +51,20 @@ def decide_fetch(plan: Plan, command: MailboxFetch, groups: list[Group]) -> dict
     for group in groups:
         if plan.now - group.seen_at >= _SEEN_EVERY:
             plan.events.append(GroupSeen(at=plan.now, group=group.number))
-    chosen, remaining = _choose(plan.now, groups, filter_of(command), command.max)
-    until = plan.now + seconds(command.lease_s)
-    if chosen:
-        _lease(plan, chosen, until)
-    return {"messages": _deliveries(plan, chosen, until), "remaining": remaining, "cancel_requested": []}
+    wish = filter_of(command)
+    if len(groups) == 1:
+        mails = available(groups[0], wish, plan.now)
+    else:
+        mails = _merge([available(group, wish, plan.now) for group in groups])
+    chosen, left = _choose(mails, command.max)
+    if wish.everything:
+        del mails  # an ordered line is whole again only when nobody walks along it
+        left = max(left, _remaining(groups, wish, len(chosen)))
+    else:
+        while left < REMAINING_MAX and next(mails, None):
+            left += 1
+    messages = _lease(plan, groups, chosen, plan.now + seconds(command.lease_s)) if chosen else []
+    return {"messages": messages, "remaining": left, "cancel_requested": []}
 
 
 def enough(reply: dict[str, Any], most: int) -> bool:
@@ -63,61 +74,49 @@ def enough(reply: dict[str, Any], most: int) -> bool:
     return full and bool(reply["remaining"])
 
 
-def _lease(plan: Plan, chosen: list[Chosen], until: int) -> None:
-    leases: dict[int, Leased] = {}
-    for group, mail in chosen:
-        event = leases.get(group.number)
-        if event is None:
-            event = leases[group.number] = Leased(
+def _choose(mails: Iterator[Mail], most: int) -> tuple[list[Mail], int]:
+    """The first ``most`` messages within the reply's bytes; and 1 if one more was taken from the line."""
+    chosen: list[Mail] = []
+    room = FETCH_BYTES_MAX
+    for mail in islice(mails, most):
+        room -= mail.size + ENVELOPE_BYTES
+        if room < 0 and chosen:
+            return chosen, 1
+        chosen.append(mail)
+    return chosen, 0
+
+
+def _lease(plan: Plan, groups: list[Group], mails: list[Mail], until: int) -> list[Delivered]:
+    """Plan one lease for each group; returns the messages, each with what its delivery adds."""
+    leased_until, fence, secret, caller = wire_time(until), plan.seq, plan.ask.secret, plan.caller
+    leases: dict[int, tuple[Group, Leased]] = {}  # by mailbox
+    messages = []
+    for mail in mails:
+        if mail.mailbox not in leases:
+            group = next(group for group in groups if group.mailbox.number == mail.mailbox)
+            lease = Leased(
                 at=plan.now,
                 group=group.number,
                 ids=[],
-                secret=plan.ask.secret,
+                secret=secret,
                 until=until,
-                worker=plan.caller.name,
-                principal=plan.caller.principal,
+                worker=caller.name,
+                principal=caller.principal,
             )
-        event.ids.append(mail.id)
-    plan.events.extend(leases.values())
-
-
-def _deliveries(plan: Plan, chosen: list[Chosen], until: int) -> list[tuple[Mail, str, dict[str, Any]]]:
-    leased_until, fence, secret = wire_time(until), plan.seq, plan.ask.secret
-    messages = []
-    for group, mail in chosen:
-        before = group.open.get(mail.id)
+            leases[mail.mailbox] = group, lease
+            plan.events.append(lease)
+        group, lease = leases[mail.mailbox]
+        id = mail.id
+        lease.ids.append(id)
+        before = group.open.get(id)
         delivery: dict[str, Any] = {
             "attempt": before.attempts + 1 if before is not None else 1,
             "fence": fence,
-            "lease": lease_token(group.number, mail.id, secret),
+            "lease": lease_token(group.number, id, secret),
             "leased_until": leased_until,
         }
         messages.append((mail, group.mailbox.address, delivery))
     return messages
-
-
-def _choose(now: int, groups: list[Group], wish: Filter, most: int) -> tuple[list[Chosen], int]:
-    """The best ``most`` messages of all groups within the reply's bytes, and how many remain."""
-    if len(groups) == 1:
-        group = groups[0]
-        mails: Iterator[Chosen] = zip(repeat(group), available(group, wish, now))
-    else:
-        mails = _merge([(group, available(group, wish, now)) for group in groups])
-    chosen: list[Chosen] = []
-    room = FETCH_BYTES_MAX
-    left = 0
-    for one in islice(mails, most):
-        room -= one[1].size + ENVELOPE_BYTES
-        if room < 0 and chosen:
-            left = 1
-            break
-        chosen.append(one)
-    if wish.everything:
-        del mails  # an ordered line is whole again only when nobody walks along it
-        return chosen, max(left, _remaining(groups, wish, len(chosen)))
-    while left < REMAINING_MAX and next(mails, None):
-        left += 1
-    return chosen, left
 
 
 def _remaining(groups: list[Group], wish: Filter, taken: int) -> int:
@@ -126,7 +125,7 @@ def _remaining(groups: list[Group], wish: Filter, taken: int) -> int:
         total += group.line.remaining(wish, REMAINING_MAX + taken)
         if group.history is not None:
             total += group.history.count
-    return max(0, min(REMAINING_MAX, total))
+    return 0 if total < 0 else min(REMAINING_MAX, total)
 
 
 def available(group: Group, wish: Filter, now: int) -> Iterator[Mail]:
@@ -144,19 +143,18 @@ def available(group: Group, wish: Filter, now: int) -> Iterator[Mail]:
     return mails
 
 
-def _merge(lines: list[tuple[Group, Iterator[Mail]]]) -> Iterator[Chosen]:
+def _merge(lines: list[Iterator[Mail]]) -> Iterator[Mail]:
     """The best first of several lines; each line keeps its own order."""
     heads: list[tuple[int, int, int, int, Mail]] = []
-    for index, (_, mails) in enumerate(lines):
+    for index, mails in enumerate(lines):
         head = next(mails, None)
         if head is not None:
             heads.append((head.tier, head.visible_at, head.id, index, head))
     heapify(heads)
     while heads:
         index, mail = heads[0][3:]
-        group, mails = lines[index]
-        yield group, mail
-        head = next(mails, None)
+        yield mail
+        head = next(lines[index], None)
         if head is None:
             heappop(heads)
         else:

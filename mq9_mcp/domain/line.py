@@ -56,14 +56,18 @@ class Line:
             del returned[index]
             return
         self.free[tier] -= 1
-        if mail.place == self.cursors[tier]:
-            self._advance(tier)
-        else:
+        if mail.place != self.cursors[tier]:
             self.ahead.add(mail.id)
+            return
+        log = self.logs.tiers[tier]
+        index = mail.place + 1 - log.base
+        if index < len(log.mails) and (self.ahead or log.mails[index] is None):
+            index = self._skip(log, index)
+        self.cursors[tier] = log.base + index
 
-    def _advance(self, tier: int) -> None:
-        log, ahead = self.logs.tiers[tier], self.ahead
-        index, mails = self.cursors[tier] + 1 - log.base, log.mails
+    def _skip(self, log: Log, index: int) -> int:
+        """The first place from ``index`` on that holds a message which was not taken ahead."""
+        ahead, mails = self.ahead, log.mails
         while index < len(mails):
             mail = mails[index]
             if mail is not None:
@@ -71,7 +75,7 @@ class Line:
                     break
                 ahead.discard(mail.id)
             index += 1
-        self.cursors[tier] = log.base + index
+        return index
 
     def put_back(self, mail: Mail) -> None:
         """A message that was taken waits again, at its old place."""
@@ -97,8 +101,12 @@ class Line:
 
     def candidates(self, wish: Filter) -> Iterator[Mail]:
         """What may be delivered, best first."""
-        tiers = range(wish.lowest_tier + 1)
-        busy = [tier for tier in tiers if self.free[tier] or self.returned[tier]]
+        busy = []
+        for tier in range(wish.lowest_tier + 1):
+            if self.free[tier] or self.returned[tier]:
+                busy.append(tier)
+        if wish.everything and len(busy) == 1 and not self.ahead and not self.returned[busy[0]]:
+            return self.logs.tiers[busy[0]].since(self.cursors[busy[0]])
         mails = chain.from_iterable(self._tier(tier, wish) for tier in busy)
         return mails if wish.everything else filter(wish.accepts, mails)
 

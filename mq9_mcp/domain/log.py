@@ -44,13 +44,17 @@ class Log:
         found: Iterator[Mail] = filter(None, mails)
         return found
 
-    def take_out(self, place: int) -> None:
-        """Leave a hole at ``place`` and cut the front off where it is holes by now."""
+    def take_out(self, place: int) -> bool:
+        """Leave a hole at ``place`` and cut the front off where it is holes by now.
+
+        True when more than half of a long log is holes: it wants packing.
+        """
         mails, front = self.mails, self.front
         mails[place - self.base] = None
         self.holes += 1
         if place - self.base != front:
-            return
+            inner = self.holes - front
+            return inner >= _PACK_FROM and inner * 2 > len(mails)
         end = len(mails)
         while front < end and mails[front] is None:
             front += 1
@@ -60,11 +64,7 @@ class Log:
             self.holes -= front
             front = 0
         self.front = front
-
-    def wants_packing(self) -> bool:
-        """True when more than half of a long log is holes."""
-        inner = self.holes - self.front
-        return inner >= _PACK_FROM and inner * 2 > len(self.mails)
+        return False
 
 
 class Logs:
@@ -88,13 +88,14 @@ class Logs:
                     index = self.indexes[mail.tier][key] = Log()
                 index.mails.append(mail)
 
-    def remove(self, mail: Mail) -> None:
-        """Take a message out for good."""
-        self.tiers[mail.tier].take_out(mail.place)
+    def remove(self, mail: Mail) -> bool:
+        """Take a message out for good; True if its tier wants packing."""
+        wants_packing = self.tiers[mail.tier].take_out(mail.place)
         mail.place = GONE
         if mail.tags is not None or mail.session is not None:
             for key in index_keys(mail):
                 self._forget(mail.tier, key)
+        return wants_packing
 
     def _forget(self, tier: int, key: str) -> None:
         index = self.indexes[tier][key]

@@ -196,7 +196,7 @@ def decide_delete(plan: Plan, command: MailboxDelete) -> dict[str, Any]:
         mail = plan.state.mails.get(id)
         if mail is not None and mail.mailbox == mailbox.number:
             continue
-        settled = plan.ask.paged.settled.get(id)
+        settled = plan.paged.settled.get(id)
         if settled is None:
             raise Refused(
                 "MESSAGE_NOT_FOUND",
@@ -217,7 +217,7 @@ def _read_again(plan: Plan, group: Group, history: History, ids: list[int]) -> t
     """Messages and bytes among settled ``ids`` that ``group`` has still to read again."""
     count = size = 0
     for id in ids:
-        settled = plan.ask.paged.settled.get(id)
+        settled = plan.paged.settled.get(id)
         if settled is None or id in plan.state.mails or not settled.again:
             continue
         if settled.ended_seq > history.through:

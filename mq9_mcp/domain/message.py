@@ -18,17 +18,7 @@ from mq9_mcp.domain.state import Mailbox, no_mailbox
 
 BATCH_MAX = limit("batch_messages_max")
 REQUEST_BYTES_MAX = limit("request_bytes_max")
-CARRIED = (
-    "dedup_key",
-    "state_key",
-    "in_reply_to",
-    "reply_to",
-    "metadata",
-    "traceparent",
-    "tracestate",
-)
 TIER_OF = {priority: tier for tier, priority in enumerate(TIERS)}
-_UNTIMED = (None, None, None, None)
 LATER = {"task": "tasks", "intent": "routing by intent", "park": "routing by intent"}
 
 
@@ -54,10 +44,12 @@ def _messages(command: MailboxSend) -> list[MessageArguments]:
 
 
 class _Letterbox:
-    """The Sent event of one call as it grows."""
+    """The Sent event of one call as it grows, and what all its messages share."""
 
-    def __init__(self) -> None:
-        self.event = Sent(at=0, mails=[], answers=[], keys=[], withdrawn=[], superseded=[])
+    def __init__(self, plan: Plan) -> None:
+        self.event = Sent(at=plan.now, mails=[], answers=[], keys=[], withdrawn=[], superseded=[])
+        self.sender = plan.caller.name
+        self.stored_at = wire_time(plan.now)
         self.keys: dict[tuple[int, str], DedupKey] = {}
         self.copies: dict[tuple[int, str], list[int]] = {}
         self.receipts: list[dict[str, Any]] = []
@@ -66,7 +58,7 @@ class _Letterbox:
 def send(plan: Plan, messages: list[MessageArguments]) -> list[dict[str, Any]]:
     """Add one Sent event for ``messages`` to the plan; returns their receipts in order."""
     plan.ensure_own()
-    box = _Letterbox()
+    box = _Letterbox(plan)
     for index, message in enumerate(messages):
         try:
             _send_one(plan, box, message)
@@ -89,7 +81,6 @@ def send(plan: Plan, messages: list[MessageArguments]) -> list[dict[str, Any]]:
             request_bytes_max=REQUEST_BYTES_MAX,
         )
     if box.event.mails:
-        box.event.at = plan.now
         plan.events.append(box.event)
     return box.receipts
 
@@ -107,18 +98,18 @@ def _send_one(plan: Plan, box: _Letterbox, message: MessageArguments) -> None:
     if session is not None:
         _check_session(plan, session)
     targets = _targets(plan, message, original)
-    known = [_known_key(plan, box, mailbox, message, parts) for mailbox in targets]
-    if None not in known:
+    known = _known_keys(plan, box, targets, message, parts)
+    if known and None not in known:
         _repeat(box, targets, known)
         return
     visible_at, expires_at = _times(plan, message)
-    body = encode_body(_body(plan, message, parts, session, visible_at, expires_at))
-    tags = tuple(message.tags) or None
+    body = encode_body(_body(plan, box, message, parts, session, visible_at, expires_at))
+    tags = tuple(message.tags) if message.tags else None
     extra = None if message.state_key is None else Extra(state_key=message.state_key)
-    tier, size, sender, offset = TIER_OF[message.priority], len(body), plan.caller.name, -1
-    for mailbox, key in zip(targets, known, strict=True):
-        if key is not None:
-            _repeat(box, [mailbox], [key])
+    tier, size, offset = TIER_OF[message.priority], len(body), -1
+    for index, mailbox in enumerate(targets):
+        if known and known[index] is not None:
+            _repeat(box, [mailbox], [known[index]])
             continue
         if message.state_key is not None and visible_at <= plan.now:
             _replace(plan, box, mailbox, message.state_key)
@@ -128,9 +119,9 @@ def _send_one(plan: Plan, box: _Letterbox, message: MessageArguments) -> None:
         if offset < 0:
             offset = plan.add_body(body)
         id, number = plan.new_message(), mailbox.number
-        mail = Mail(id, number, tier, visible_at, size, sender, offset, expires_at, session, tags, extra)
+        mail = Mail(id, number, tier, visible_at, size, box.sender, offset, expires_at, session, tags, extra)
         if original is not None:  # a stranger's in_reply_to is a word of his, no answer
-            box.event.answers.append((message.in_reply_to or 0, mail.id))
+            box.event.answers.append((message.in_reply_to or 0, id))
         _add(plan, box, mailbox, message, mail, parts)
 
 
@@ -138,7 +129,7 @@ def _repeat(box: _Letterbox, targets: list[Mailbox], known: Sequence[DedupKey | 
     """The first receipts again; the times of a repeated call do not count, they may have passed."""
     for mailbox, key in zip(targets, known, strict=True):
         assert key is not None
-        box.receipts.append(_receipt(mailbox, key.message, key.at, key.session, duplicate=True))
+        box.receipts.append(_receipt(mailbox, key.message, wire_time(key.at), key.session, duplicate=True))
 
 
 def _later(message: MessageArguments) -> Refused:
@@ -164,14 +155,14 @@ def _add(
         box.event.keys.append((mailbox.number, key))
     if message.state_key is not None and mail.visible_at <= plan.now:
         box.copies.setdefault((mailbox.number, message.state_key), []).append(mail.id)
-    box.receipts.append(_receipt(mailbox, mail.id, plan.now, mail.session, duplicate=False))
+    box.receipts.append(_receipt(mailbox, mail.id, box.stored_at, mail.session, duplicate=False))
 
 
-def _receipt(mailbox: Mailbox, id: int, at: int, session: str | None, duplicate: bool) -> dict[str, Any]:
+def _receipt(mailbox: Mailbox, id: int, at: str, session: str | None, duplicate: bool) -> dict[str, Any]:
     return {
         "id": id,
         "mailbox": mailbox.address,
-        "stored_at": wire_time(at),
+        "stored_at": at,
         "duplicate": duplicate,
         "session": session or own_session(id),
     }
@@ -179,7 +170,7 @@ def _receipt(mailbox: Mailbox, id: int, at: int, session: str | None, duplicate:
 
 def _original(plan: Plan, message: MessageArguments, id: int) -> PagedMessage | None:
     """The message that is answered, if the caller may know of it."""
-    found = plan.ask.paged.messages.get(id)
+    found = plan.paged.messages.get(id)
     if found is not None:
         mailbox = plan.state.mailboxes.get(found.mailbox)
         if (mailbox is not None and owns(plan.caller, mailbox)) or found.sender == plan.caller.name:
@@ -198,7 +189,7 @@ def _check_session(plan: Plan, session: str) -> None:
     if not session.startswith(BROKER_PREFIX):
         return
     message = read_own_session(session)
-    if message is None or message not in plan.ask.paged.messages:
+    if message is None or message not in plan.paged.messages:
         raise Refused(
             "SESSION_NOT_FOUND",
             f"session: there is no session {session!r}; names beginning with 'mq9.' are the broker's own",
@@ -254,7 +245,12 @@ def _reply_target(plan: Plan, message: MessageArguments, original: PagedMessage)
 
 def _times(plan: Plan, message: MessageArguments) -> tuple[int, int | None]:
     """``(visible_at, expires_at)`` in milliseconds."""
-    if (message.delay_s, message.deliver_at, message.ttl_s, message.expires_at) == _UNTIMED:
+    if (
+        message.delay_s is None
+        and message.deliver_at is None
+        and message.ttl_s is None
+        and message.expires_at is None
+    ):
         return plan.now, None
     if message.delay_s is not None and message.deliver_at is not None:
         raise Refused("INVALID_ARGUMENT", "delay_s and deliver_at exclude each other", "give one of them")
@@ -289,50 +285,66 @@ def _bounded(plan: Plan, time: Any, argument: str, furthest: int = 1) -> int:
 
 def _body(
     plan: Plan,
+    box: _Letterbox,
     message: MessageArguments,
     parts: list[dict[str, Any]],
     session: str | None,
     visible_at: int,
     expires_at: int | None,
 ) -> Body:
-    caller = plan.caller
-    body = Body(caller.name, caller.verified, wire_time(plan.now), message.priority, parts, message.tags)
-    if visible_at > plan.now:
-        body.deliver_at = wire_time(visible_at)
-    if expires_at is not None:
-        body.expires_at = wire_time(expires_at)
-    for name in CARRIED:
-        value = getattr(message, name)
-        if value is not None:
-            setattr(body, name, value)
-    body.session = session
-    return body
+    return Body(
+        box.sender,
+        plan.caller.verified,
+        box.stored_at,
+        message.priority,
+        parts,
+        message.tags,
+        wire_time(visible_at) if visible_at > plan.now else None,
+        wire_time(expires_at) if expires_at is not None else None,
+        message.dedup_key,
+        message.state_key,
+        session,
+        message.in_reply_to,
+        message.reply_to,
+        message.metadata,
+        message.traceparent,
+        message.tracestate,
+    )
 
 
-def _known_key(
+def _known_keys(
     plan: Plan,
     box: _Letterbox,
-    mailbox: Mailbox,
+    targets: list[Mailbox],
     message: MessageArguments,
     parts: list[dict[str, Any]],
-) -> DedupKey | None:
-    """The first send under the same dedup_key, if it still counts."""
-    if message.dedup_key is None:
+) -> list[DedupKey | None]:
+    """For each target the first send under the same dedup_key, if it still counts; [] without a key."""
+    if message.dedup_key is not None:
+        return [_known_key(plan, box, mailbox, message.dedup_key, parts) for mailbox in targets]
+    for mailbox in targets:
         if mailbox.settings.exactly_once:
             raise Refused(
                 "INVALID_ARGUMENT",
                 f"dedup_key: missing; {mailbox.address!r} is exactly-once and needs one with every send",
                 "give a key that names this message, the same on every retry",
             )
-        return None
-    where = (mailbox.number, message.dedup_key)
-    known = box.keys.get(where) or mailbox.dedup.get(message.dedup_key) or plan.ask.paged.keys.get(where)
+    return []
+
+
+def _known_key(
+    plan: Plan, box: _Letterbox, mailbox: Mailbox, dedup_key: str, parts: list[dict[str, Any]]
+) -> DedupKey | None:
+    where = (mailbox.number, dedup_key)
+    known = box.keys.get(where) or mailbox.dedup.get(dedup_key)
+    if known is None and mailbox.dedup_spilled:
+        known = plan.paged.keys.get(where)
     if known is None or not key_counts(mailbox, known, plan.now):
         return None
     if known.digest != digest(parts):
         raise Refused(
             "DEDUP_CONFLICT",
-            f"dedup_key: {message.dedup_key!r} was used for other parts, in message {known.message}",
+            f"dedup_key: {dedup_key!r} was used for other parts, in message {known.message}",
             "use a new key for a new message, or send the same parts",
             message=known.message,
         )

@@ -72,7 +72,10 @@ def lease_token(group: int, message: int, secret: str) -> str:
 def read_lease_token(token: str) -> tuple[int, int, str] | None:
     """``(group, message, secret)`` of a lease token, or None if it cannot be one."""
     found = _lease.match(token)
-    return (int(found[1], 16), int(found[2], 16), found[3]) if found else None
+    if found is None:
+        return None
+    group, message, secret = found.groups()
+    return int(group, 16), int(message, 16), secret
 
 
 def own_session(message: int) -> str:

@@ -85,6 +85,10 @@ class Ask(Struct):
     stored: Callable[[list[int]], None] | None = None  # told the ids of a send before anything can move them
 
 
+class Unprepared(Exception):
+    """The command needs what memory does not hold: it is brought in, and the command decided again."""
+
+
 class Plan:
     """The events of one command, and an overlay of their effect for what the same command decides next."""
 
@@ -102,7 +106,14 @@ class Plan:
         self._mailboxes: dict[str, Mailbox] = {}
         self._messages = state.next_message
         self._groups = state.next_group
-        self._added: dict[int, tuple[int, int]] = {}
+        self._added: dict[int, list[int]] = {}  # messages and bytes by mailbox
+
+    @property
+    def paged(self) -> Paged:
+        """What was brought in for this command; raises ``Unprepared`` if nobody looked yet."""
+        if self.ask.paged is NOTHING_PAGED:
+            raise Unprepared
+        return self.ask.paged
 
     def add_body(self, body: bytes) -> int:
         """Keep a body for the record; returns its offset there."""
@@ -129,7 +140,7 @@ class Plan:
 
     def mailbox(self, address: str) -> Mailbox:
         """The mailbox at ``address`` if the caller owns it; otherwise it looks like none."""
-        found = self.find(address)
+        found = self.state.addresses.get(address) or self._mailboxes.get(address)
         if found is None or found.owner != self.caller.principal:
             if found is not None and may_send(self.caller, found):
                 raise Refused(
@@ -181,24 +192,29 @@ class Plan:
     def ensure_own(self) -> None:
         """An agent's mailbox is made at its first send or fetch (contract, section 11)."""
         agent = self.caller.agent
-        if agent is not None and self.find(agent) is None:
+        if agent is not None and agent not in self.state.addresses and agent not in self._mailboxes:
             self.create(agent, self.caller.principal, Settings(), agent=True)
 
     def count(self, mailbox: Mailbox, messages: int, size: int) -> None:
         """Note what this plan adds to a mailbox, or takes from it."""
-        before = self._added.get(mailbox.number, (0, 0))
-        self._added[mailbox.number] = (before[0] + messages, before[1] + size)
+        added = self._added.get(mailbox.number)
+        if added is None:
+            self._added[mailbox.number] = [messages, size]
+        else:
+            added[0] += messages
+            added[1] += size
 
     def full(self, mailbox: Mailbox, size: int) -> Refused | None:
         """The refusal if one more message of ``size`` bytes is over the mailbox's quota."""
-        messages, held = mailbox.unsettled, mailbox.unsettled_bytes
-        if self._added:
-            added = self._added.get(mailbox.number, (0, 0))
+        settings, messages, held = mailbox.settings, mailbox.unsettled, mailbox.unsettled_bytes
+        added = self._added.get(mailbox.number)
+        if added is not None:
             messages, held = messages + added[0], held + added[1]
-        if mailbox.rereading:
-            again = mailbox.history()
-            messages, held = messages + again[0], held + again[1]
-        settings = mailbox.settings
+        for group in mailbox.groups.values():
+            if group.history is not None:
+                again = mailbox.history()
+                messages, held = messages + again[0], held + again[1]
+                break
         if messages < settings.messages_max and held + size <= settings.bytes_max:
             return None
         name = "messages_max" if messages >= settings.messages_max else "bytes_max"

@@ -36,7 +36,7 @@ class _Settling:
 
 
 class _Item(NamedTuple):
-    """One item whose lease stands: what it is about."""
+    """One item whose lease stands, and that does more than ack: what it is about."""
 
     plan: Plan
     settling: _Settling
@@ -137,7 +137,10 @@ def _settle(plan: Plan, settling: _Settling, item: AckItem) -> dict[str, Any]:
             return result
         _check_lapsed(group, delivery, item)
     mail = plan.state.mails[message]
-    _STEPS[item.outcome](_Item(plan, settling, group, delivery, mail, item, result))
+    if item.outcome == "ack":
+        _ack(plan, settling, group, mail)
+    else:
+        _STEPS[item.outcome](_Item(plan, settling, group, delivery, mail, item, result))
     settling.done[number, message] = item.outcome
     settling.messages.add(message)
     return result
@@ -169,7 +172,7 @@ def _lost(item: AckItem, why: str, delivery: Delivery | None = None, **details: 
 
 def _repeat_settled(plan: Plan, item: AckItem, group: int, message: int, secret: str) -> str | None:
     """The receipts of the same outcome with the same lease before; anything else lost its lease."""
-    before = plan.ask.paged.deliveries.get((group, message))
+    before = plan.paged.deliveries.get((group, message))
     if before is None or before.principal != plan.caller.principal:
         raise _lost(item, "there is no such lease")
     if not compare_digest(before.secret, secret):
@@ -190,18 +193,18 @@ def _repeat_past(plan: Plan, item: AckItem, delivery: Delivery, secret: str) -> 
     return past.receipts
 
 
-def _ack(item: _Item) -> None:
-    plan, settling, group, mail = item.plan, item.settling, item.group, item.mail
-    event = settling.acked.get(group.number)
-    if event is None or mail.id in settling.messages:
+def _ack(plan: Plan, settling: _Settling, group: Group, mail: Mail) -> None:
+    number, id = group.number, mail.id
+    event = settling.acked.get(number)
+    if event is None or id in settling.messages:
         # A message that this call settles in two groups ends with the second: keep that order.
-        event = settling.acked[group.number] = Acked(at=plan.now, group=group.number, ids=[], kept=[])
+        event = settling.acked[number] = Acked(at=plan.now, group=number, ids=[], kept=[])
         plan.events.append(event)
-    event.ids.append(mail.id)
+    event.ids.append(id)
     if len(group.mailbox.groups) > 1:
         if plan.owed_elsewhere(mail, group):
-            event.kept.append(mail.id)
-        plan.settled.add((group.number, mail.id))
+            event.kept.append(id)
+        plan.settled.add((number, id))
 
 
 def _nack(item: _Item) -> None:
@@ -289,7 +292,6 @@ def close(plan: Plan, group: Group, mail: Mail, state: str, outcome: str | None)
 
 
 _STEPS: dict[str, Callable[[_Item], None]] = {
-    "ack": _ack,
     "nack": _nack,
     "release": _release,
     "extend": _extend,

@@ -137,7 +137,7 @@ class Mailbox:
         self.number = number
         self.address = address
         self.owner = owner
-        self.settings = settings
+        self.set(settings)
         self.description: str | None = None
         self.created_at = 0
         self.expires_at: int | None = None
@@ -166,15 +166,11 @@ class Mailbox:
         kind = OrderedLine if self.settings.ordered_by else Line
         return kind(self.logs, self.state.mails.get)
 
-    @property
-    def prune_above(self) -> int:
-        """Settled bytes at which retention is worth a run: a little over what is to stay."""
-        return self.settings.retention_bytes + self.settings.retention_bytes // 16 + PRUNE_STEP
-
-    @property
-    def rereading(self) -> bool:
-        """True while some group reads settled mail again."""
-        return any(group.history is not None for group in self.groups.values())
+    def set(self, settings: Settings) -> None:
+        """Let ``settings`` count from now on."""
+        self.settings = settings
+        # Settled bytes at which retention is worth a run: a little over what is to stay.
+        self.prune_above = settings.retention_bytes + settings.retention_bytes // 16 + PRUNE_STEP
 
     def history(self) -> tuple[int, int]:
         """Messages and bytes of settled mail that some group will read again: unsettled once more."""
@@ -268,24 +264,31 @@ class State:
 
     def forget(self, mail: Mail) -> Mailbox:
         """A message leaves memory; the groups have let go of it before."""
-        mailbox = self.mailboxes[mail.mailbox]
+        mailbox, size = self.mailboxes[mail.mailbox], mail.size
         del self.mails[mail.id]
         if mail.place >= 0:
             for group in mailbox.groups.values():
                 group.line.leave(mail)
-            mailbox.logs.remove(mail)
-            if mailbox.logs.tiers[mail.tier].wants_packing():
+            if mailbox.logs.remove(mail):
                 self._pack(mailbox, mail.tier)
-        mailbox.outside.discard(mail.id)
-        mailbox.ending.pop(mail.id, None)
-        self.count(mailbox, -1, -mail.size)
+        if mailbox.outside:
+            mailbox.outside.discard(mail.id)
+        if mailbox.ending:
+            mailbox.ending.pop(mail.id, None)
+        mailbox.unsettled -= 1
+        mailbox.unsettled_bytes -= size
+        self.unsettled_bytes -= size
         if mail.extra is not None and mail.extra.state_key is not None:
-            copies = mailbox.state_keys.get(mail.extra.state_key, [])
-            if mail.id in copies:
-                copies.remove(mail.id)
-            if not copies:
-                mailbox.state_keys.pop(mail.extra.state_key, None)
+            self._forget_state_key(mailbox, mail.extra.state_key, mail.id)
         return mailbox
+
+    @staticmethod
+    def _forget_state_key(mailbox: Mailbox, state_key: str, id: int) -> None:
+        copies = mailbox.state_keys.get(state_key, [])
+        if id in copies:
+            copies.remove(id)
+        if not copies:
+            mailbox.state_keys.pop(state_key, None)
 
     def _pack(self, mailbox: Mailbox, tier: int) -> None:
         base = mailbox.logs.tiers[tier].base

@@ -5,7 +5,7 @@ A reply, a refusal or a read comes out only after every change that it rests on 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from mq9_mcp.domain.commands import Command
@@ -23,6 +23,10 @@ class Committed(NamedTuple):
 
 class Listener(Protocol):
     """Who is told at once what changed; called on the event loop, must not block or fail."""
+
+    @property
+    def waits(self) -> Collection[str]:
+        """The addresses where anybody waits for mail; nothing need be told of other arrivals."""
 
     def arrived(self, address: str, count: int, group: str | None = None) -> None:
         """So many messages can be fetched now that could not be before, in one group or in every one."""

@@ -90,7 +90,7 @@ def _owes(group: Group, mail: Mail) -> bool:
 
 
 def _delivery(delivery: Delivery) -> tuple[Any, ...]:
-    fields = {name: getattr(delivery, name) for name in Delivery.__slots__}
+    fields = {name: getattr(delivery, name) for name in Delivery.__struct_fields__}
     if not delivery.secret and not delivery.attempts:
         fields["until"] = 0
     fields["past"] = {secret: tuple(outcome) for secret, outcome in (delivery.past or {}).items()}

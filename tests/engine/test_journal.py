@@ -61,9 +61,7 @@ class Book:
     async def commit(self, *records: list[bytes]) -> list[Entry]:
         """One commit of records with these bodies."""
         added = [self.append(bodies) for bodies in records]
-        pending = self.journal.pending()
-        if pending is not None:
-            await pending
+        await self.journal.stored()
         return added
 
     def append(self, bodies: list[bytes]) -> Entry:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,14 +31,14 @@ from mq9_mcp.domain.lease import decide_fetch, enough, joined
 from mq9_mcp.domain.limits import limit
 from mq9_mcp.domain.mailbox import mailbox_view
 from mq9_mcp.domain.names import DEFAULT_GROUP, read_lease_token
-from mq9_mcp.domain.plan import Ask, Plan
+from mq9_mcp.domain.plan import Ask, Paged, Plan, Unprepared
 from mq9_mcp.domain.settle import close
 from mq9_mcp.domain.state import NEVER, Caller, Group, Mailbox
 from mq9_mcp.engine.base import Committed, Listener
 from mq9_mcp.engine.embedded import prepare
 from mq9_mcp.engine.embedded.disk import Disk
 from mq9_mcp.engine.embedded.housekeeping import JOURNAL_BYTES, Housekeeping
-from mq9_mcp.engine.embedded.journal import SEGMENT_BYTES
+from mq9_mcp.engine.embedded.journal import SEGMENT_BYTES, not_written
 from mq9_mcp.engine.embedded.messages import copy_of
 from mq9_mcp.engine.embedded.notices import tell
 from mq9_mcp.engine.embedded.query import GroupPlace, query, read_cursor
@@ -55,6 +55,8 @@ SYSTEM = Caller("mq9", "mq9.broker", True)
 
 class _Nobody:
     """The listener before a broker takes the place."""
+
+    waits: Collection[str] = ()
 
     def arrived(self, address: str, count: int, group: str | None = None) -> None:
         """Nobody waits."""
@@ -107,26 +109,24 @@ class EmbeddedEngine(Store):
     async def execute(self, caller: Caller, command: Command, ask: Ask) -> dict[str, Any]:
         """Decide ``command``, store what it changes, return its reply; or raise ``Mq9Error``."""
         try:
-            kind = type(command)
             if isinstance(command, MailboxQuery):
                 return await self._query(caller, command, ask)
             if self.broken is not None or self.closed:
-                await self._standby(kind)
+                await self._standby(type(command))
             if self.folder.backlog_bytes > BACKLOG_BYTES:
                 await self.folder.reach(self.journal.durable_seq)
             if isinstance(command, MailboxFetch):
                 return await self._fetch(caller, command, ask)
-            bring_in = prepare.PREPARE.get(kind)
-            if bring_in is not None and (work := bring_in(self, caller, command, ask)) is not None:
-                await work
-                self.check()
-            reply = self._decide(caller, command, ask)
+            try:
+                reply = self._decide(caller, command, ask)
+            except Unprepared:
+                reply = await self._decide_prepared(caller, command, ask)
         except Refused:
             await self.durable()
             raise
         pending = self.journal.pending()
-        if pending is not None:
-            await pending
+        if pending is not None and (error := await pending) is not None:
+            raise not_written(error)
         return reply
 
     async def _standby(self, kind: type[Command]) -> None:
@@ -136,8 +136,9 @@ class EmbeddedEngine(Store):
         self.check()
 
     def next_due(self) -> int:
-        """When time changes something next."""
-        return self.state.next_alarm()
+        """When time changes something next; may be early, never late."""
+        alarms = self.state.alarms
+        return alarms[0][0] if alarms else NEVER
 
     async def tick(self, ask: Ask) -> None:
         """Do what has come due, and keep the data directory small."""
@@ -209,6 +210,13 @@ class EmbeddedEngine(Store):
             ask.stored([receipt["id"] for receipt in reply["receipts"]])
         return reply if type(command) in PLAIN else self._complete(reply)
 
+    async def _decide_prepared(self, caller: Caller, command: Command, ask: Ask) -> dict[str, Any]:
+        """Bring in what memory does not hold, then decide."""
+        ask.paged = Paged()
+        await prepare.PREPARE[type(command)](self, caller, command, ask)
+        self.check()
+        return self._decide(caller, command, ask)
+
     def _complete(self, reply: dict[str, Any]) -> dict[str, Any]:
         """Replace names by what stands there after the change."""
         if isinstance(reply.get("mailbox"), str):
@@ -222,20 +230,23 @@ class EmbeddedEngine(Store):
         """Journal the plan's events and apply them. Raises before anything changes if there is no room."""
         if self.broken is not None or self.closed:
             self.check()
-        position = self.journal.append(encode_events(plan.events), plan.bodies, plan.now)
-        for event in plan.events:
-            if type(event) is Sent:
-                rebase(event, position)
-                for body in plan.bodies:
-                    self.journal.remember(position, body)
-                    position += len(body)
-        apply(self.state, plan.events)
-        tell(self.listener, self.watched, self.state, plan.events)
+        events = plan.events
+        position = self.journal.append(encode_events(events), plan.bodies, plan.now)
+        if plan.bodies:
+            self.journal.remember(position, plan.bodies)
+            for event in events:
+                if type(event) is Sent:
+                    rebase(event, position)
+        apply(self.state, events)
+        if self.listener.waits or self.watched:
+            tell(self.listener, self.watched, self.state, events)
 
     def _pass_time(self, ask: Ask) -> None:
         """Bring every mailbox that has something due up to ``ask.now``."""
         state = self.state
-        now = self._settle_time(ask).now
+        if ask.now < state.at:
+            ask.now = state.at
+        now = ask.now
         if not state.alarms or state.alarms[0][0] > now:
             return
         while state.next_alarm() <= now:
@@ -268,30 +279,27 @@ class EmbeddedEngine(Store):
                 await self._join(caller, command, ask)
                 continue
             reply = decide_fetch(plan, command, groups)
-            behind = [group for group in groups if group.history is not None]
-            if not behind or enough(reply, command.max):
+            behind = None
+            for group in groups:
+                group.fetched_at, group.grace = plan.now, 0
+                if group.history is not None:
+                    behind = group
+            if behind is None or enough(reply, command.max):
                 break
-            for group in behind:
-                await self._revive(group, ask)
-        for group in groups:
-            group.fetched_at, group.grace = plan.now, 0
+            await self._revive(behind, ask)
         if plan.events:
             self.commit(plan)
         pending = self.journal.pending()
         try:
-            if pending is not None:
-                await pending
-            return await self._handed_out(reply)
+            if pending is not None and (error := await pending) is not None:
+                raise not_written(error)
+            found, missing = self.messages.at_hand(reply["messages"])
+            if missing:
+                found = await self.messages.from_tables(reply["messages"], found, missing)
         except asyncio.CancelledError:
             leases = [event for event in plan.events if isinstance(event, Leased)]
             self._release([(lease.group, id, lease.secret) for lease in leases for id in lease.ids], ask)
             raise
-
-    async def _handed_out(self, reply: dict[str, Any]) -> dict[str, Any]:
-        """The reply with the bodies of its messages."""
-        found, missing = self.messages.at_hand(reply["messages"])
-        if missing:
-            found = await self.messages.from_tables(reply["messages"], found, missing)
         reply["messages"] = found
         return reply
 
@@ -300,9 +308,9 @@ class EmbeddedEngine(Store):
         plan = Plan(self.state, caller, ask)
         mailboxes = [self.state.addresses.get(address) for address in fetched_addresses(plan, command)]
         new = [box for box in mailboxes if box is not None and command.group not in box.groups]
-        work = prepare.history_sizes(self, caller, new, command.deliver, "deliver", ask)
-        if work is not None:
-            await work
+        if any(mailbox.settled for mailbox in new):
+            ask.paged = Paged()
+            await prepare.history_sizes(self, caller, new, command.deliver, "deliver", ask)
             self.check()
             self._pass_time(ask)
             plan = Plan(self.state, caller, ask)

@@ -30,8 +30,7 @@ class Fold(Rows):
                 if entry.seq > self.seq:
                     self._fold_one(entry)
             self.write()
-            for name, value in {"folded_seq": self.seq, "folded_at": self.at, **self.numbers}.items():
-                self.tables.set_meta(name, value)
+            self.tables.set_meta(folded_seq=self.seq, folded_at=self.at, **self.numbers)
             con.commit()
         except BaseException:
             self.sound = False

@@ -22,7 +22,7 @@ from mq9_mcp.engine.embedded.segments import JOURNAL_FOLDER
 from mq9_mcp.engine.embedded.tables import TABLES_FILE, Tables
 from mq9_mcp.engine.embedded.tail import Tail
 
-RECORDS_MAX = 1_000  # folded in one transaction: a read that comes meanwhile waits no longer than that
+FOLD_BYTES = 4 * 1024 * 1024  # of records, folded in one transaction: memory for their rows is bounded
 FORGET_EVERY_MS = 60_000
 RETRY_S = 1.0
 LOCK_WAIT_S = 10.0
@@ -80,7 +80,7 @@ class Child:
             if self.tail.seq != self.fold.seq:  # a transaction failed after its records were read
                 self.tail.close()
                 self.tail = Tail(self.journal, self.fold.seq)
-            self.fold.fold(self.tail.read(self.wanted, RECORDS_MAX))
+            self.fold.fold(self.tail.read(self.wanted, FOLD_BYTES))
         except Exception as error:  # whatever it is, reads must say so instead of waiting for ever
             self.pipe.send(("failed", (str(error).splitlines() or [repr(error)])[0]))
             return False

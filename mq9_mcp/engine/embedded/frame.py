@@ -84,10 +84,8 @@ def decode_header(data: bytes, name: str) -> SegmentHeader:
 
 def encode_record(events: bytes, bodies: list[bytes]) -> bytes:
     """One record: two lengths, the events, the bodies."""
-    if not bodies:
-        return _record.pack(len(events), 0) + events
     joined = b"".join(bodies)
-    return _record.pack(len(events), len(joined)) + events + joined
+    return b"".join((_record.pack(len(events), len(joined)), events, joined))
 
 
 def encode_frame(salt: bytes, first_seq: int, records: list[bytes], previous: bytes) -> tuple[bytes, bytes]:

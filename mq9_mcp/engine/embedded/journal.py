@@ -9,6 +9,7 @@ be written is cut off again, so "failed" means "not stored".
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import threading
 import time
@@ -43,6 +44,15 @@ RECENT_BYTES = 16 * 1024 * 1024
 _RETRY_S = 0.1
 
 
+def not_written(error: OSError) -> Unavailable:
+    """What the callers of a failed commit are told."""
+    return Unavailable(
+        "STORAGE_UNAVAILABLE",
+        f"the change could not be written: {error.strerror}; nothing was stored",
+        "try again; the broker recovers by itself",
+    )
+
+
 class Batch:
     """The records of one commit, and who waits for it."""
 
@@ -55,13 +65,19 @@ class Batch:
         self.size = FRAME_HEADER
         self.records: list[bytes] = []
         self.at = 0  # broker time of the last record
-        self.waiters: list[asyncio.Future[None]] = []
+        self.waiters: list[asyncio.Future[OSError | None]] = []
         self.error: OSError | None = None
 
     @property
     def last_seq(self) -> int:
         """The sequence of the last record."""
         return self.first_seq + len(self.records) - 1
+
+    def release(self) -> None:
+        """It is written, or has failed: let those who wait go on."""
+        for waiter in self.waiters:
+            if not waiter.done():
+                waiter.set_result(self.error)
 
 
 class Journal:
@@ -87,7 +103,7 @@ class Journal:
         self._on_failure = on_failure
         self._hash = b""
         self._recent: dict[int, bytes] = {}
-        self._recent_order: deque[int] = deque()
+        self._before: dict[int, bytes] = {}  # what was recent until the last change of generations
         self._recent_bytes = 0
         self._forming: Batch | None = None
         self._ready: deque[Batch] = deque()
@@ -126,34 +142,32 @@ class Journal:
         Returns the position of its first body; raises ``Unavailable`` if there is no room.
         """
         record = encode_record(encoded, bodies)
-        batch = self._batch_for(len(record))
-        bodies_at = batch.offset + batch.size + RECORD_HEADER + len(encoded)
+        batch, size = self._forming, len(record)
+        if batch is None or batch.size + size > BATCH_BYTES or batch.segment.end + size > batch.segment.size:
+            batch = self._begin(size)
+        segment = batch.segment
+        bodies_at = segment.end + RECORD_HEADER + len(encoded)
         self.last_seq += 1
         batch.at = at
         batch.records.append(record)
-        batch.size += len(record)
-        batch.segment.end = batch.offset + batch.size
+        batch.size += size
+        segment.end += size
         if not self._scheduled:
             self._scheduled = True
             assert self._loop is not None
             self._loop.call_soon(self._hand_over)
-        return batch.segment.number << OFFSET_BITS | bodies_at
+        return segment.number << OFFSET_BITS | bodies_at
 
-    def _batch_for(self, size: int) -> Batch:
-        batch = self._forming
-        if batch is not None and batch.size + size <= BATCH_BYTES and self._fits(batch.segment, size):
-            return batch
+    def _begin(self, size: int) -> Batch:
+        """A new commit with room for a record of ``size`` bytes."""
         segment = self.segments[-1]
-        if not self._fits(segment, size + FRAME_HEADER):
+        if segment.end + FRAME_HEADER + size > segment.size:
             segment = self._new_segment(size)
-        if batch is not None:
-            self._ready.append(batch)
+        if self._forming is not None:
+            self._ready.append(self._forming)
         self._forming = Batch(segment, self.last_seq + 1)
+        segment.end += FRAME_HEADER
         return self._forming
-
-    @staticmethod
-    def _fits(segment: Segment, size: int) -> bool:
-        return segment.end + size <= segment.size
 
     def _new_segment(self, size: int) -> Segment:
         needed = max(self.segment_bytes, size + FRAME_HEADER + SEGMENT_HEADER)
@@ -170,28 +184,39 @@ class Journal:
         self.by_number[number] = segment
         return segment
 
-    def pending(self) -> asyncio.Future[None] | None:
-        """A future that is done when everything appended is on disk; None if it is already."""
+    def pending(self) -> asyncio.Future[OSError | None] | None:
+        """A future that is done when everything appended so far is on disk, or, with the error, is not.
+
+        None if it is on disk already.
+        """
         if self.last_seq == self.durable_seq:
             return None
         batch = self._forming or (self._ready[-1] if self._ready else self._writing)
         assert batch is not None
         assert self._loop is not None
-        future: asyncio.Future[None] = self._loop.create_future()
+        future: asyncio.Future[OSError | None] = self._loop.create_future()
         batch.waiters.append(future)
         return future
 
-    def remember(self, position: int, body: bytes) -> None:
-        """Keep a body that was just appended at hand: it is often read at once."""
-        self._recent[position] = body
-        self._recent_order.append(position)
-        self._recent_bytes += len(body)
-        while self._recent_bytes > RECENT_BYTES:
-            self._recent_bytes -= len(self._recent.pop(self._recent_order.popleft()))
+    async def stored(self) -> None:
+        """Return when everything appended so far is on disk; raise ``Unavailable`` if that failed."""
+        pending = self.pending()
+        if pending is not None and (error := await pending) is not None:
+            raise not_written(error)
+
+    def remember(self, position: int, bodies: list[bytes]) -> None:
+        """Keep bodies that were just appended at hand: they are often read at once."""
+        recent = self._recent
+        for body in bodies:
+            recent[position] = body
+            position += len(body)
+            self._recent_bytes += len(body)
+        if self._recent_bytes > RECENT_BYTES // 2:
+            self._before, self._recent, self._recent_bytes = recent, {}, 0
 
     def read(self, position: int, size: int) -> bytes | None:
         """``size`` bytes of a body at ``position``; None if its segment is gone."""
-        recent = self._recent.get(position)
+        recent = self._recent.get(position) or self._before.get(position)
         if recent is not None:
             return recent
         segment = self.by_number.get(position >> OFFSET_BITS)
@@ -258,18 +283,14 @@ class Journal:
         self.durable_seq = batch.segment.last_seq = batch.last_seq
         batch.segment.last_at = batch.at
         self._on_commit(batch)
-        for waiter in batch.waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+        batch.release()
         self._hand_over()
 
     def _fail(self, batch: Batch, error: OSError) -> None:
         """Nothing after the last durable record happened: forget it and tell everybody who waits."""
         failed = [batch, *self._ready, *([self._forming] if self._forming else [])]
         self._ready.clear()
-        self._recent.clear()
-        self._recent_order.clear()
-        self._recent_bytes = 0
+        self._recent, self._before, self._recent_bytes = {}, {}, 0
         self._forming = None
         self.last_seq = self.durable_seq
         while self.segments[-1] is not batch.segment:
@@ -279,15 +300,9 @@ class Journal:
             unused.path.unlink(missing_ok=True)
         batch.segment.end = batch.offset
         self._on_failure(error)
-        for waiter in (waiter for one in failed for waiter in one.waiters):
-            if not waiter.done():
-                waiter.set_exception(
-                    Unavailable(
-                        "STORAGE_UNAVAILABLE",
-                        f"the change could not be written: {error.strerror}; nothing was stored",
-                        "try again; the broker recovers by itself",
-                    )
-                )
+        for one in failed:
+            one.error = error
+            one.release()
 
     def drop_oldest(self) -> None:
         """Delete the oldest segment; everything in it is folded."""
@@ -299,9 +314,8 @@ class Journal:
     async def close(self) -> None:
         """Write what was appended, stop the thread, close the files."""
         if self._thread is not None:
-            pending = self.pending()
-            if pending is not None:
-                await asyncio.wait([pending])
+            with contextlib.suppress(Unavailable):
+                await self.stored()
             self._queue.put(None)
             thread, self._thread = self._thread, None
             await asyncio.to_thread(thread.join)

@@ -62,16 +62,14 @@ def _bodies(con: duckdb.DuckDBPyConnection, ids: list[int]) -> dict[int, str]:
 
 def wire_message(mail: Mail, address: str, body: bytes | str, fields: dict[str, Any]) -> dict[str, Any]:
     """One message: its id and address, what its copies share, what this delivery adds."""
-    message: dict[str, Any] = {"id": mail.id, "mailbox": address}
-    message.update(_decode(body))
-    message["session"] = mail.session or own_session(mail.id)
+    session = mail.session or own_session(mail.id)
+    message = {"id": mail.id, "mailbox": address, **_decode(body), "session": session, **fields}
     if mail.extra is not None:
         if mail.extra.letter is not None:
             message.pop("expires_at", None)
             message["dead_letter"] = letter_view(mail.extra.letter)
         elif mail.extra.only_group is not None:
             message.pop("expires_at", None)
-    message.update(fields)
     return message
 
 

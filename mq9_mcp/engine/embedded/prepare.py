@@ -1,7 +1,7 @@
-"""Before a command is decided: bring in what it needs and memory does not hold.
+"""Bring in what a command needs and memory does not hold, from DuckDB or from the journal.
 
-Each function says ``None`` where memory is enough, which is nearly always, or returns the coroutine
-that fetches the rest from DuckDB or from the journal.
+Memory is enough nearly always: a decision that finds it is not says so (``Unprepared``), and is made
+again on what the function for its command brought into ``ask.paged``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from mq9_mcp.domain.group import read_start
 from mq9_mcp.domain.limits import limit
 from mq9_mcp.domain.names import own_session, read_lease_token, read_own_session
 from mq9_mcp.domain.plan import (
-    NOTHING_PAGED,
     Ask,
     HistoryPage,
     HistorySize,
@@ -40,7 +39,6 @@ from mq9_mcp.engine.embedded.mails import extra_of, mail_of
 from mq9_mcp.engine.embedded.tables import SQL
 
 HISTORY_PAGE = limit("history_page")
-Work = Coroutine[Any, Any, None]
 
 
 class Source(Protocol):
@@ -68,29 +66,24 @@ class _BodyHead(msgspec.Struct):
 _decode_head = msgspec.json.Decoder(_BodyHead).decode
 
 
-def _paged(ask: Ask) -> Paged:
-    """The place for what is paged in: the command's own."""
-    if ask.paged is NOTHING_PAGED:
-        ask.paged = Paged()
-    return ask.paged
-
-
-def for_send(engine: Source, caller: Caller, command: MailboxSend, ask: Ask) -> Work | None:
+async def for_send(engine: Source, caller: Caller, command: MailboxSend, ask: Ask) -> None:
     """Messages that are answered or joined, and dedup keys that only the tables remember."""
-    return _for_messages(engine, command.messages or [command], ask)
+    await _for_messages(engine, command.messages or [command], ask.paged)
 
 
-def _for_messages(engine: Source, messages: list[MessageArguments], ask: Ask) -> Work | None:
-    ids: set[int] = set()
-    keys: set[tuple[int, str]] = set()
+async def _for_messages(engine: Source, messages: list[MessageArguments], paged: Paged) -> None:
     for message in messages:
-        if message.in_reply_to is not None:
-            ids.add(message.in_reply_to)
-        if message.session is not None and (own := read_own_session(message.session)) is not None:
-            ids.add(own)
+        ids = {message.in_reply_to}
+        if message.session is not None:
+            ids.add(read_own_session(message.session))
+        for id in ids:
+            if id is not None and (found := await _message(engine, id)) is not None:
+                paged.messages[id] = found
         if message.dedup_key is not None:
-            keys.update(_spilled(engine, message, message.dedup_key))
-    return _page_send(engine, ids, keys, ask) if ids or keys else None
+            for mailbox, key in _spilled(engine, message, message.dedup_key):
+                row = await engine.read_row("page_key", [mailbox, key])
+                if row is not None:
+                    paged.keys[mailbox, key] = DedupKey(key, *row)
 
 
 def _spilled(engine: Source, message: MessageArguments, key: str) -> list[tuple[int, str]]:
@@ -104,18 +97,6 @@ def _spilled(engine: Source, message: MessageArguments, key: str) -> list[tuple[
         for mailbox in mailboxes
         if mailbox is not None and mailbox.dedup_spilled and key not in mailbox.dedup
     ]
-
-
-async def _page_send(engine: Source, ids: set[int], keys: set[tuple[int, str]], ask: Ask) -> None:
-    paged = _paged(ask)
-    for id in ids:
-        found = await _message(engine, id)
-        if found is not None:
-            paged.messages[id] = found
-    for mailbox, key in keys:
-        row = await engine.read_row("page_key", [mailbox, key])
-        if row is not None:
-            paged.keys[mailbox, key] = DedupKey(key, *row)
 
 
 async def _message(engine: Source, id: int) -> PagedMessage | None:
@@ -134,74 +115,51 @@ async def _message(engine: Source, id: int) -> PagedMessage | None:
     return PagedMessage(mailbox, sender, session or own_session(id), _decode_head(text).reply_to)
 
 
-def for_ack(engine: Source, caller: Caller, command: MailboxAck, ask: Ask) -> Work | None:
+async def for_ack(engine: Source, caller: Caller, command: MailboxAck, ask: Ask) -> None:
     """Deliveries that are settled and have left memory, and what the send in the call needs."""
-    missing = []
-    for item in command.items:
-        token = read_lease_token(item.lease)
-        if token is None:
-            continue
-        group = engine.state.groups.get(token[0])
-        if group is None or token[1] not in group.open:
-            missing.append(token[:2])
     send = command.send
-    messages = [] if send is None else send if isinstance(send, list) else [send]
-    sending = _for_messages(engine, messages, ask)
-    if not missing:
-        return sending
-    return _page_ack(engine, missing, sending, ask)
-
-
-async def _page_ack(engine: Source, missing: list[tuple[int, int]], sending: Work | None, ask: Ask) -> None:
-    if sending is not None:
-        await sending
-    for group, message in missing:
-        if 0 < group < 2**53 and 0 < message < 2**53:
-            row = await engine.read_row("page_delivery", [group, message])
+    await _for_messages(engine, [] if send is None else send if isinstance(send, list) else [send], ask.paged)
+    for item in command.items:
+        number, message, _ = read_lease_token(item.lease) or (0, 0, "")
+        group = engine.state.groups.get(number)
+        if group is not None and message in group.open:
+            continue
+        if 0 < number < 2**53 and 0 < message < 2**53:
+            row = await engine.read_row("page_delivery", [number, message])
             if row is not None:
-                _paged(ask).deliveries[group, message] = PagedDelivery(*row)
+                ask.paged.deliveries[number, message] = PagedDelivery(*row)
 
 
-def for_delete(engine: Source, caller: Caller, command: MailboxDelete, ask: Ask) -> Work | None:
+async def for_delete(engine: Source, caller: Caller, command: MailboxDelete, ask: Ask) -> None:
     """Settled messages, which only the tables have."""
-    missing = [id for id in command.ids if id not in engine.state.mails]
+    ids = [id for id in command.ids if id not in engine.state.mails]
     mailbox = engine.state.addresses.get(command.mailbox or caller.agent or "")
-    if not missing or mailbox is None:
-        return None
-    return _page_settled(engine, mailbox, missing, ask)
+    if ids and mailbox is not None:
+        rows = await engine.read_rows("page_settled", [mailbox.number, min(ids), max(ids), ids])
+        ask.paged.settled.update((id, PagedSettled(*row)) for id, *row in rows)
 
 
-async def _page_settled(engine: Source, mailbox: Mailbox, ids: list[int], ask: Ask) -> None:
-    rows = await engine.read_rows("page_settled", [mailbox.number, min(ids), max(ids), ids])
-    _paged(ask).settled.update((id, PagedSettled(*row)) for id, *row in rows)
-
-
-def for_reset(engine: Source, caller: Caller, command: GroupReset, ask: Ask) -> Work | None:
+async def for_reset(engine: Source, caller: Caller, command: GroupReset, ask: Ask) -> None:
     """How much settled mail the group will read again."""
     mailbox = engine.state.addresses.get(command.mailbox or caller.agent or "")
-    return history_sizes(engine, caller, [mailbox] if mailbox else [], command.to, "to", ask)
+    await history_sizes(engine, caller, [mailbox] if mailbox else [], command.to, "to", ask)
 
 
-def history_sizes(
+async def history_sizes(
     engine: Source,
     caller: Caller,
     mailboxes: list[Mailbox],
     start: str | int,
     argument: str,
     ask: Ask,
-) -> Work | None:
-    """Count the settled mail behind ``start`` in each of the mailboxes that have any."""
-    mailboxes = [mailbox for mailbox in mailboxes if mailbox.settled]
-    if not mailboxes or start == "latest":
-        return None
-    start_id, start_at = read_start(Plan(engine.state, caller, ask), start, argument)
-    return _page_sizes(engine, mailboxes, start_id, start_at, ask)
-
-
-async def _page_sizes(
-    engine: Source, mailboxes: list[Mailbox], start_id: int, start_at: int, ask: Ask
 ) -> None:
+    """Count the settled mail behind ``start`` in each of the mailboxes that have any."""
+    if start == "latest":
+        return
+    start_id, start_at = read_start(Plan(engine.state, caller, ask), start, argument)
     for mailbox in mailboxes:
+        if not mailbox.settled:
+            continue
         settled = (mailbox.settled, mailbox.settled_bytes)
         row = await engine.read_row(
             "history_size",
@@ -216,7 +174,7 @@ async def _page_sizes(
                 "id": -1,
             },
         )
-        _paged(ask).histories[mailbox.number] = HistorySize(int(row[0]), int(row[1]), settled)
+        ask.paged.histories[mailbox.number] = HistorySize(int(row[0]), int(row[1]), settled)
 
 
 async def history_page(engine: Source, group: Group) -> HistoryPage | None:
@@ -258,7 +216,7 @@ def read_all(con: duckdb.DuckDBPyConnection, name: str, arguments: Any) -> Any:
     return con.execute(SQL[name], arguments).fetchall()
 
 
-PREPARE: dict[type[Any], Callable[[Source, Caller, Any, Ask], Work | None]] = {
+PREPARE: dict[type[Any], Callable[[Source, Caller, Any, Ask], Coroutine[Any, Any, None]]] = {
     MailboxSend: for_send,
     MailboxAck: for_ack,
     MailboxDelete: for_delete,

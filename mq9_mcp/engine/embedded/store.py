@@ -122,9 +122,7 @@ class Store:
 
     async def durable(self) -> None:
         """Return when everything decided so far is on disk."""
-        pending = self.journal.pending()
-        if pending is not None:
-            await pending
+        await self.journal.stored()
 
     async def read_row(self, name: str, arguments: Any) -> Any:
         """The first row of a named statement over all that is on disk, or None."""

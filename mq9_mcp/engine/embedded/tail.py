@@ -23,11 +23,13 @@ class Tail:
         self._data = b""
         self._data_at = 0
 
-    def read(self, upto: int, most: int) -> list[Entry]:
-        """The next records, some more than ``most`` if a commit is large; nothing beyond ``upto``."""
+    def read(self, upto: int, most_bytes: int) -> list[Entry]:
+        """The next records, of ``most_bytes`` and a commit at most; nothing beyond ``upto``."""
         found: list[Entry] = []
-        while self.seq < upto and len(found) < most:
+        left = most_bytes
+        while self.seq < upto and left > 0:
             frame = self._next_frame()
+            left -= len(frame.payload)
             assert self._segment is not None
             for entry in entries(self._segment, frame):
                 if entry.seq > self.seq:
