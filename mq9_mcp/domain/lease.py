@@ -93,7 +93,7 @@ def _lease(plan: Plan, groups: list[Group], mails: list[Mail], until: int) -> li
     messages = []
     for mail in mails:
         if mail.mailbox not in leases:
-            group = next(group for group in groups if group.mailbox.number == mail.mailbox)
+            group = groups[0] if len(groups) == 1 else _group_of(groups, mail)
             lease = Leased(
                 at=plan.now,
                 group=group.number,
@@ -117,6 +117,10 @@ def _lease(plan: Plan, groups: list[Group], mails: list[Mail], until: int) -> li
         }
         messages.append((mail, group.mailbox.address, delivery))
     return messages
+
+
+def _group_of(groups: list[Group], mail: Mail) -> Group:
+    return next(group for group in groups if group.mailbox.number == mail.mailbox)
 
 
 def _remaining(groups: list[Group], wish: Filter, taken: int) -> int:
