@@ -24,12 +24,10 @@ LATER = {"task": "tasks", "intent": "routing by intent", "park": "routing by int
 
 def decide_send(plan: Plan, command: MailboxSend) -> dict[str, Any]:
     """Store the messages of ``command``; the reply is ``{receipts}``."""
-    return {"receipts": send(plan, _messages(command))}
+    return {"receipts": send(plan, [command] if command.messages is None else _several(command))}
 
 
-def _messages(command: MailboxSend) -> list[MessageArguments]:
-    if command.messages is None:
-        return [command]
+def _several(command: MailboxSend) -> list[MessageArguments]:
     for name in MessageArguments.__struct_fields__:
         default: Any = [] if name == "tags" else "normal" if name == "priority" else None
         if getattr(command, name) != default:
@@ -40,7 +38,7 @@ def _messages(command: MailboxSend) -> list[MessageArguments]:
             )
     if command.wait_for is not None:
         raise Refused("INVALID_ARGUMENT", "wait_for: waits for one message, not for messages")
-    return command.messages
+    return command.messages or []
 
 
 class _Letterbox:

@@ -40,7 +40,7 @@ from mq9_mcp.engine.embedded.segments import (
 SEGMENT_BYTES = 16 * 1024 * 1024
 BATCH_BYTES = 8 * 1024 * 1024  # a commit larger than this is split: its callers wait for the disk
 INLINE_S = 0.002  # commits up to this long are written on the event loop: two thread switches cost more
-RECENT_BYTES = 16 * 1024 * 1024
+RECENT_BYTES = 4 * 1024 * 1024  # what is fetched is mostly new; more would not stay in the processor's cache
 _RETRY_S = 0.1
 
 
