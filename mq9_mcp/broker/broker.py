@@ -128,7 +128,11 @@ class Broker:
 
 
 async def start_broker(engine: Engine, clock: Clock | None = None) -> Broker:
-    """A broker on an open engine, ready for callers."""
+    """A broker on an open engine, ready for callers; if it cannot be, the engine is closed."""
     broker = Broker(engine, clock or Clock(engine.time))
-    await engine.begin(broker.ask())
+    try:
+        await engine.begin(broker.ask())
+    except BaseException:
+        await broker.close()
+        raise
     return broker

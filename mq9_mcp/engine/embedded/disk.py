@@ -3,11 +3,30 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 from pathlib import Path
 
 _ZEROS = bytes(1 << 20)
+_ADVICE = {
+    errno.ENOSPC: "free room on the disk",
+    errno.EDQUOT: "free room within the user's disk quota, or raise it",
+    errno.EFBIG: "raise the process's limit on the size of a file (ulimit -f)",
+    errno.EROFS: "mount the file system writable again",
+    errno.EIO: "look after the disk: it reports errors",
+}
+
+
+def advice(error: OSError) -> str:
+    """What a person does about a call that failed; the broker needs no more than that."""
+    what = _ADVICE.get(error.errno or 0, "mend what the system names")
+    return f"{what}; the broker goes on by itself"
+
+
+def lacks_room(text: str) -> bool:
+    """True if an error text of somebody else names one of the errors above as its cause."""
+    return any(os.strerror(number) in text for number in _ADVICE)
 
 
 class Disk:

@@ -19,7 +19,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from mq9_mcp.domain.errors import Unavailable
-from mq9_mcp.engine.embedded.disk import Disk
+from mq9_mcp.engine.embedded.disk import Disk, advice
 from mq9_mcp.engine.embedded.frame import (
     FRAME_HEADER,
     RECORD_HEADER,
@@ -49,7 +49,7 @@ def not_written(error: OSError) -> Unavailable:
     return Unavailable(
         "STORAGE_UNAVAILABLE",
         f"the change could not be written: {error.strerror}; nothing was stored",
-        "try again; the broker recovers by itself",
+        advice(error),
     )
 
 
@@ -178,7 +178,7 @@ class Journal:
             raise Unavailable(
                 "STORAGE_UNAVAILABLE",
                 f"the journal cannot grow by {needed} bytes: {error.strerror}; nothing was stored",
-                "free room on the disk; the broker goes on by itself",
+                advice(error),
             ) from error
         self.segments.append(segment)
         self.by_number[number] = segment

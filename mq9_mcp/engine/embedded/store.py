@@ -16,7 +16,7 @@ from mq9_mcp.domain.apply import apply
 from mq9_mcp.domain.errors import Refused, Unavailable
 from mq9_mcp.domain.state import State
 from mq9_mcp.engine.base import Committed
-from mq9_mcp.engine.embedded.disk import Disk
+from mq9_mcp.engine.embedded.disk import Disk, advice
 from mq9_mcp.engine.embedded.fold import Fold
 from mq9_mcp.engine.embedded.folder_child import open_tables
 from mq9_mcp.engine.embedded.folder_process import FolderProcess
@@ -156,7 +156,7 @@ class Store:
         self.broken = Unavailable(
             "STORAGE_UNAVAILABLE",
             f"the journal could not be written ({error.strerror}); nothing was stored",
-            "try again; the broker recovers by itself",
+            advice(error),
         )
         self._recovery = asyncio.get_running_loop().create_task(self._recover())
 
