@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.test_faults import queried
+from tests.engine.test_faults import outcome, queried
 from tests.support import Desk, run, texts
 
 
@@ -38,6 +38,30 @@ def test_a_folder_process_that_is_killed_is_started_again(tmp_path: Path) -> Non
         assert texts(await desk.fetch()) == ["before", "meanwhile"]
         assert texts(await queried(desk)) == ["before", "meanwhile"]
         assert desk.engine.folder.pid != killed
+
+    run(body, tmp_path, "box", fold_apart=True)
+
+
+def test_a_folder_process_that_is_killed_again_and_again_costs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mq9_mcp.engine.embedded.folder_process.RESPAWN_S", 0.01)
+
+    async def body(desk: Desk) -> None:
+        sent: list[str] = []
+        killed: set[int] = set()
+        for number in range(4):
+            sent.append(f"{number}")
+            await desk.send(text=sent[-1])
+            assert texts(await queried(desk)) == sent
+            os.kill(desk.engine.folder.pid, signal.SIGKILL)
+            killed.add(desk.engine.folder.pid)
+            refusal = await outcome(desk, "mailbox_query", mailbox="box")
+            assert refusal == "STORAGE_UNAVAILABLE" or isinstance(refusal, dict)
+        assert texts(await queried(desk)) == sent
+        assert len({*killed, desk.engine.folder.pid}) == 5
+        await desk.restart()
+        assert texts(await desk.query()) == sent
 
     run(body, tmp_path, "box", fold_apart=True)
 

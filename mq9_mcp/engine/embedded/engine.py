@@ -113,8 +113,8 @@ class EmbeddedEngine(Store):
                 return await self._query(caller, command, ask)
             if self.broken is not None or self.closed:
                 await self._standby(type(command))
-            if self.folder.backlog_bytes > BACKLOG_BYTES:
-                await self.folder.reach(self.journal.durable_seq)
+            if self.folder.backlog_bytes > BACKLOG_BYTES and not isinstance(command, READS):
+                await self.folder.reach(self.journal.durable_seq, stored=True)
             if isinstance(command, MailboxFetch):
                 return await self._fetch(caller, command, ask)
             try:

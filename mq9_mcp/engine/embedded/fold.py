@@ -20,23 +20,41 @@ class Fold(Rows):
     """Folds records into the tables; between two calls the tables are those of ``seq``."""
 
     sound = True  # False after a failed transaction, until what stands here is read from the tables anew
+    ahead = False  # a transaction is open that is not to be stored: reads see it, an end forgets it
 
     def fold(self, entries: list[Entry]) -> None:
         """Fold ``entries`` in one transaction; on an error nothing of it is in the tables."""
-        con = self.tables.con
-        con.begin()
+        assert not self.ahead
+        self.tables.con.begin()
         try:
-            for entry in entries:
-                if entry.seq > self.seq:
-                    self._fold_one(entry)
-            self.write()
-            self.tables.set_meta(folded_seq=self.seq, folded_at=self.at, **self.numbers)
-            con.commit()
+            self._gather(entries)
+            self.tables.con.commit()
         except BaseException:
-            self.sound = False
-            with contextlib.suppress(duckdb.Error):  # what failed may have ended the transaction
-                con.rollback()
+            self._take_back()
             raise
+
+    def look_ahead(self, entries: list[Entry]) -> None:
+        """Let reads see ``entries`` in a transaction that stays open, until ``begin_again``."""
+        if not self.ahead:
+            self.tables.con.begin()
+            self.ahead = True
+        try:
+            self._gather(entries)
+        except BaseException:
+            self._take_back()
+            raise
+
+    def _gather(self, entries: list[Entry]) -> None:
+        for entry in entries:
+            if entry.seq > self.seq:
+                self._fold_one(entry)
+        self.write()
+        self.tables.set_meta(folded_seq=self.seq, folded_at=self.at, **self.numbers)
+
+    def _take_back(self) -> None:
+        self.sound = self.ahead = False
+        with contextlib.suppress(duckdb.Error):  # what failed may have ended the transaction
+            self.tables.con.rollback()
 
     def _fold_one(self, entry: Entry) -> None:
         for event in entry.events:
@@ -45,7 +63,9 @@ class Fold(Rows):
         self.seq = entry.seq
 
     def begin_again(self) -> None:
-        """After a failed transaction: know again what the tables hold."""
+        """After a failed transaction, or one that looked ahead: know again what the tables hold."""
+        if self.ahead:
+            self._take_back()
         self.seq = self.tables.meta("folded_seq")
         self.at = self.tables.meta("folded_at")
         self.numbers = {name: self.tables.meta(name) for name in NUMBERS}

@@ -40,6 +40,7 @@ class FolderProcess:
         self.pid = 0  # of the process, if there is one
         self.path = folder
         self.folded = folded
+        self.readable = folded  # reads see so much, even while it cannot be stored in the tables
         self.error: str | None = None
         self.backlog_bytes = 0
         self._memory_limit = memory_limit
@@ -47,7 +48,7 @@ class FolderProcess:
         self._durable = folded
         self._sizes: deque[tuple[int, int]] = deque()
         self._timer: asyncio.TimerHandle | None = None
-        self._waiters: list[tuple[int, asyncio.Future[None]]] = []
+        self._waiters: list[tuple[int, bool, asyncio.Future[None]]] = []
         self._reads: dict[int, asyncio.Future[Any]] = {}
         self._next_read = 0
         self._closing = False
@@ -59,8 +60,12 @@ class FolderProcess:
         """Start the process."""
         ours, theirs = socket.socketpair()
         if self.apart:
-            with theirs:
-                process = self._start_process(theirs.fileno())
+            try:
+                with theirs:
+                    process = self._start_process(theirs.fileno())
+            except OSError:
+                ours.close()
+                raise
             self.pid, self._join = process.pid, process.wait
         else:
             pipe = Connection(theirs.detach())
@@ -107,12 +112,12 @@ class FolderProcess:
         except OSError:
             self._lost()
 
-    async def reach(self, seq: int) -> None:
-        """Return when the tables hold everything up to record ``seq``."""
-        if seq <= self.folded:
+    async def reach(self, seq: int, stored: bool = False) -> None:
+        """Return when reads see everything up to record ``seq``; ``stored``: when the tables hold it."""
+        if seq <= (self.folded if stored else max(self.folded, self.readable)):
             return
         future: asyncio.Future[None] = self._loop.create_future()
-        self._waiters.append((seq, future))
+        self._waiters.append((seq, stored, future))
         self._announce()
         await future
 
@@ -138,9 +143,12 @@ class FolderProcess:
         kind = message[0]
         if kind == "folded":
             self._tell(message[1])
+        elif kind == "stuck":
+            self.readable, self.error = message[1], message[2]
+            self._wake(lambda stored: stored)
         elif kind == "failed":
             self.error = message[1]
-            self._fail_waiters()
+            self._wake(lambda _: True)
         else:
             future = self._reads.pop(message[1])
             if future.done():
@@ -155,19 +163,22 @@ class FolderProcess:
         self.folded = max(self.folded, seq)
         while self._sizes and self._sizes[0][0] <= seq:
             self.backlog_bytes -= self._sizes.popleft()[1]
-        waiting, self._waiters = self._waiters, []
-        for wanted, future in waiting:
-            if wanted > seq:
-                self._waiters.append((wanted, future))
-            elif not future.done():
-                future.set_result(None)
+        self._wake(lambda _: False)
         self._on_folded()
 
-    def _fail_waiters(self) -> None:
+    def _wake(self, in_vain: Callable[[bool], bool]) -> None:
+        """Tell who waits that it is there, or that it will not be soon."""
         waiting, self._waiters = self._waiters, []
-        for _, future in waiting:
-            if not future.done():
-                future.set_exception(_unavailable(self.error or "the folder process ended"))
+        for wanted, stored, future in waiting:
+            if future.done():
+                continue
+            if wanted <= (self.folded if stored else max(self.folded, self.readable)):
+                future.set_result(None)
+            elif in_vain(stored):
+                what = "cannot keep up with the journal" if stored else "cannot be read"
+                future.set_exception(_unavailable(self.error or "the folder process ended", what))
+            else:
+                self._waiters.append((wanted, stored, future))
 
     def _lost(self) -> None:
         """The process is gone: say so to who waits, and start another one."""
@@ -176,7 +187,8 @@ class FolderProcess:
         self._loop.remove_reader(self._pipe.fileno())
         self._pipe.close()
         self.error = self.error or "the folder process ended"
-        self._fail_waiters()
+        self.readable = 0
+        self._wake(lambda _: True)
         reads, self._reads = self._reads, {}
         for future in reads.values():
             if not future.done():
@@ -185,9 +197,15 @@ class FolderProcess:
             self._loop.call_later(RESPAWN_S, self._respawn)
 
     def _respawn(self) -> None:
-        if not self._closing:
-            self._join()
+        if self._closing:
+            return
+        self._join()
+        try:
             self.start()
+        except OSError as error:  # the system has no room for another process now
+            self.error = f"the folder process cannot start: {error.strerror}"
+            self._wake(lambda _: True)
+            self._loop.call_later(RESPAWN_S, self._respawn)
 
     async def close(self) -> None:
         """Fold what is left and end the process."""
@@ -203,9 +221,9 @@ class FolderProcess:
             self._pipe.close()
 
 
-def _unavailable(why: str) -> Unavailable:
+def _unavailable(why: str, what: str = "cannot be read") -> Unavailable:
     return Unavailable(
         "STORAGE_UNAVAILABLE",
-        f"the tables cannot be read: {why}",
+        f"the tables {what}: {why}",
         "free room on the disk if it is full; the broker goes on by itself",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -34,11 +35,12 @@ class OwnerLock:
         self.tell()
 
     def tell(self, address: str | None = None) -> None:
-        """Write who owns the directory and where it listens."""
+        """Write who owns the directory and where it listens; on a full disk nobody is told."""
         owner = {"pid": os.getpid()} | ({"address": address} if address else {})
         data = json.dumps(owner).encode() + b"\n"
-        os.pwrite(self._fd, data, 0)
-        os.ftruncate(self._fd, len(data))
+        with contextlib.suppress(OSError):  # the lock holds all the same
+            os.pwrite(self._fd, data, 0)
+            os.ftruncate(self._fd, len(data))
 
     def release(self) -> None:
         """Let the directory go."""

@@ -5,6 +5,7 @@ Only the folder thread uses the connection itself; readers get a cursor of their
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Sequence
 from importlib import resources
@@ -13,6 +14,8 @@ from typing import Any
 
 import duckdb
 
+from mq9_mcp.domain.errors import Unavailable
+from mq9_mcp.engine.embedded.disk import lacks_room
 from mq9_mcp.engine.embedded.frame import Damaged
 
 TABLES_FILE = "mq9.duckdb"
@@ -54,17 +57,38 @@ class Tables:
                 config={
                     "memory_limit": memory_limit,
                     "threads": "2",
+                    # A checkpoint that fails within a commit makes the database unusable: the folder
+                    # process does it apart, when it can open the file again.
+                    "checkpoint_threshold": "1TB",
                     "autoinstall_known_extensions": "false",
                     "autoload_known_extensions": "false",
                 },
             )
         except duckdb.Error as error:
-            raise Damaged(f"{path.name}: DuckDB cannot open it: {str(error).splitlines()[0]}") from error
+            raise self.cannot("open", error) from error
         try:
             self._migrate()
+        except duckdb.Error as error:
+            self.con.close()
+            raise self.cannot("open", error) from error
         except BaseException:
             self.con.close()
             raise
+
+    def cannot(self, what: str, error: duckdb.Error) -> Damaged | Unavailable:
+        """Why DuckDB cannot open or read its file: for want of room, or because it is damaged."""
+        text = f"{self.path.name}: DuckDB cannot {what} it: {str(error).splitlines()[0]}"
+        if isinstance(error, duckdb.OutOfMemoryException):
+            return Unavailable("STORAGE_UNAVAILABLE", text, "give the engine a larger memory_limit")
+        if lacks_room(text):
+            return Unavailable("STORAGE_UNAVAILABLE", text, "mend what the system names, then start again")
+        return Damaged(text)
+
+    def log_bytes(self) -> int:
+        """How long DuckDB's log is: what a checkpoint has to work into the file."""
+        with contextlib.suppress(FileNotFoundError):
+            return self.path.with_name(f"{self.path.name}.wal").stat().st_size
+        return 0
 
     @classmethod
     def over(cls, con: duckdb.DuckDBPyConnection) -> Tables:
