@@ -23,10 +23,10 @@ def test_folding_that_fails_for_a_while_stops_no_send(
     working = Fold.fold
     broken = threading.Event()
 
-    def fold(self: Fold, entries: list[Entry]) -> None:
+    def fold(self: Fold, entries: list[Entry], digest: bytes = b"") -> None:
         if broken.is_set():
             self.tables.con.execute("select no_such_column from meta")
-        working(self, entries)
+        working(self, entries, digest)
 
     monkeypatch.setattr(Fold, "fold", fold)
     monkeypatch.setattr("mq9_mcp.engine.embedded.folder_child.RETRY_S", 0.01)

@@ -23,7 +23,6 @@ from mq9_mcp.engine.embedded.frame import (
     encode_frame,
     encode_header,
     encode_record,
-    previous_hash,
     read_frame,
     records,
 )
@@ -92,7 +91,7 @@ def test_a_frame_comes_back_from_anywhere(
     frame = read_frame(data, len(before), SALT)
     assert frame is not None
     assert (frame.first_seq, frame.records, frame.hash) == (first_seq, len(some), digest)
-    assert previous_hash(data, frame) == previous
+    assert frame.previous == previous
     assert data[frame.end :] == b"after"
     found = list(records(frame))
     assert [(record.seq, record.events, record.bodies) for record in found] == [

@@ -283,6 +283,31 @@ def test_a_half_made_segment_is_removed(size: int, tmp_path: Path) -> None:
     assert not half.exists()
 
 
+def test_a_last_segment_that_lost_its_header_is_said_and_kept(tmp_path: Path) -> None:
+    many_segments(tmp_path)
+    path = sorted(tmp_path.glob("*.mq9"))[-1]
+    headless = bytes(SEGMENT_HEADER) + path.read_bytes()[SEGMENT_HEADER:]
+    path.write_bytes(headless)
+    with pytest.raises(Damaged, match=rf"^{path.name}: is no journal segment"):
+        reopen(tmp_path)
+    assert path.read_bytes() == headless
+
+
+def test_a_segment_under_the_name_of_another_is_said(tmp_path: Path) -> None:
+    three_commits(tmp_path)
+    shutil.copy(only(tmp_path), tmp_path / "0000000002.mq9")
+    with pytest.raises(Damaged, match=r"^0000000002\.mq9: holds segment 1, which belongs in 0000000001"):
+        reopen(tmp_path)
+
+
+def test_a_foreign_file_that_is_named_like_a_segment_is_said(tmp_path: Path) -> None:
+    three_commits(tmp_path)
+    (tmp_path / "notes.mq9").write_text("buy milk")
+    with pytest.raises(Damaged, match=r"^notes\.mq9: is no journal segment"):
+        reopen(tmp_path)
+    assert (tmp_path / "notes.mq9").read_text() == "buy milk"
+
+
 def test_a_segment_without_a_header_before_others_is_said(tmp_path: Path) -> None:
     many_segments(tmp_path)
     path = tmp_path / "0000000002.mq9"
@@ -301,7 +326,7 @@ def test_a_body_full_of_frame_magic_hides_no_damage_and_makes_none(tmp_path: Pat
     write(tmp_path, body)
     last = reopen(tmp_path).frames[-1][1]
     data = bytearray(only(tmp_path).read_bytes())
-    data[last.end - 1] ^= 1
+    data[last.end - 1] = 0
     only(tmp_path).write_bytes(data)
     assert reopen(tmp_path).bodies() == [b"first"]
     assert last.end - last.offset > FRAME_HEADER + 1200
@@ -346,6 +371,36 @@ def test_a_journal_that_lost_its_beginning_or_end_is_said(tmp_path: Path) -> Non
     paths[0].unlink()
     with pytest.raises(Damaged, match=r"the journal begins with record .* a segment is missing"):
         asyncio.run(open_engine(tmp_path))
+
+
+def test_without_its_segments_the_journal_is_not_begun_anew(tmp_path: Path) -> None:
+    async def body(desk: Desk) -> None:
+        await desk.send()
+
+    run(body, tmp_path, "box")
+    path = only(tmp_path / "journal")
+    path.unlink()
+    with pytest.raises(Damaged, match="the journal ends with record 0"):
+        asyncio.run(open_engine(tmp_path))
+    assert not path.exists()
+
+
+def test_tables_of_another_journal_are_said(tmp_path: Path) -> None:
+    async def body(desk: Desk) -> None:
+        await desk.send()
+
+    for name in ("one", "two"):
+        run(body, tmp_path / name, "box")
+    shutil.copy(tmp_path / "two" / "mq9.duckdb", tmp_path / "one")
+    with pytest.raises(Damaged, match=r"mq9\.duckdb and 0000000001\.mq9 do not belong together"):
+        asyncio.run(open_engine(tmp_path / "one"))
+
+
+def test_the_log_of_tables_that_are_missing_is_said(tmp_path: Path) -> None:
+    (tmp_path / "mq9.duckdb.wal").write_bytes(b"a log")
+    with pytest.raises(Damaged, match=r"mq9\.duckdb is missing, its log mq9\.duckdb\.wal is there"):
+        asyncio.run(open_engine(tmp_path))
+    assert (tmp_path / "mq9.duckdb.wal").read_bytes() == b"a log"
 
 
 def test_who_follows_gets_every_record_in_order_or_is_told_where_to_begin(tmp_path: Path) -> None:

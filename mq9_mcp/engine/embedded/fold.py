@@ -15,6 +15,13 @@ from mq9_mcp.engine.embedded.fold_events import HANDLERS
 from mq9_mcp.engine.embedded.replay import Entry
 from mq9_mcp.engine.embedded.rows import NUMBERS, Rows
 
+FOLDED_MARK = "folded_mark"
+
+
+def mark_of(digest: bytes) -> int:
+    """A commit's hash as the tables remember it; 0 stands for none."""
+    return int.from_bytes(digest[:8], "little", signed=True)
+
 
 class Fold(Rows):
     """Folds records into the tables; between two calls the tables are those of ``seq``."""
@@ -22,12 +29,16 @@ class Fold(Rows):
     sound = True  # False after a failed transaction, until what stands here is read from the tables anew
     ahead = False  # a transaction is open that is not to be stored: reads see it, an end forgets it
 
-    def fold(self, entries: list[Entry]) -> None:
-        """Fold ``entries`` in one transaction; on an error nothing of it is in the tables."""
+    def fold(self, entries: list[Entry], digest: bytes = b"") -> None:
+        """Fold ``entries`` in one transaction; on an error nothing of it is in the tables.
+
+        ``digest`` is the hash of the commit that they end with: the tables belong to that journal.
+        """
         assert not self.ahead
         self.tables.con.begin()
         try:
             self._gather(entries)
+            self.tables.set_meta(FOLDED_MARK, mark_of(digest))
             self.tables.con.commit()
         except BaseException:
             self._take_back()

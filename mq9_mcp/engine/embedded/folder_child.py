@@ -106,7 +106,8 @@ class Child:
         try:
             if self.fold.ahead or not self.fold.sound:
                 self.fold.begin_again()
-            self.fold.fold(self.next_records())
+            records = self.next_records()
+            self.fold.fold(records, self.tail.hash)
         except Exception as error:  # whatever it is, reads must say so instead of waiting for ever
             self.failure = (str(error).splitlines() or [repr(error)])[0]
             self._retry_at = time.monotonic() + RETRY_S

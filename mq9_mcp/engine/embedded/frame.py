@@ -50,6 +50,7 @@ class Frame(NamedTuple):
     payload: bytes
     hash: bytes
     end: int
+    previous: bytes  # the hash that it says the commit before it had
 
 
 class Record(NamedTuple):
@@ -74,6 +75,8 @@ def decode_header(data: bytes, name: str) -> SegmentHeader:
         raise Damaged(f"{name}: is no journal segment (its first bytes are {data[:12]!r})")
     if zlib.crc32(data[:size]).to_bytes(4, "little") != data[size : size + 4]:
         raise Damaged(f"{name}: the segment header does not match its checksum")
+    if any(data[size + 4 : SEGMENT_HEADER]):
+        raise Damaged(f"{name}: the segment header has bytes after its checksum")
     _, version, _, number, first_seq, salt = _segment.unpack(data[:size])
     if version > RECORD_VERSION:
         raise Damaged(
@@ -119,7 +122,7 @@ def read_frame(data: bytes, offset: int, salt: bytes) -> Frame | None:
     payload = data[offset + FRAME_HEADER : end]
     if _crc(salt, first_seq, count, payload, previous) != crc:
         return None
-    return Frame(offset, first_seq, count, payload, _hash(header, payload), end)
+    return Frame(offset, first_seq, count, payload, _hash(header, payload), end, previous)
 
 
 def frame_bytes(data: bytes) -> int:
@@ -129,9 +132,18 @@ def frame_bytes(data: bytes) -> int:
     return FRAME_HEADER + int(_frame.unpack_from(data)[2])
 
 
-def previous_hash(data: bytes, frame: Frame) -> bytes:
-    """The hash that ``frame`` says the commit before it had."""
-    return data[frame.offset + FRAME_HEADER - HASH_BYTES : frame.offset + FRAME_HEADER]
+def known_header(first_seq: int, previous: bytes | None) -> dict[int, int]:
+    """Those bytes of a frame's header, by offset, that are known before it is written."""
+    packed = _frame.pack(FRAME_MAGIC, 0, 0, 0, first_seq, previous or FIRST_HASH)
+    hash_at = FRAME_HEADER - HASH_BYTES
+    ends = [(0, len(FRAME_MAGIC)), (hash_at - 8, hash_at if previous is None else FRAME_HEADER)]
+    return {index: packed[index] for start, end in ends for index in range(start, end)}
+
+
+def with_length(data: bytes) -> bytes:
+    """``data``, which begins with a frame's header, as if its frame ended where ``data`` does."""
+    magic, crc, _, *others = _frame.unpack_from(data)
+    return _frame.pack(magic, crc, len(data) - FRAME_HEADER, *others) + data[FRAME_HEADER:]
 
 
 def records(frame: Frame) -> Iterator[Record]:

@@ -58,7 +58,10 @@ class Housekeeping:
             if held - oldest.size < keep and not too_old:
                 return
             held -= oldest.size
-            journal.drop_oldest()
+            try:
+                journal.drop_oldest()
+            except OSError:
+                return  # the next time it is tried again
 
     def overdue(self, state: State, now: int) -> list[Mailbox]:
         """The mailboxes whose retention wants a run."""

@@ -114,12 +114,12 @@ class Journal:
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def open(self, visit: Callable[[Segment, Frame], None]) -> None:
-        """Read and check what is there, or begin a new journal."""
+    def open(self, visit: Callable[[Segment, Frame], None], at_least: int = 0) -> None:
+        """Read and check what is there, or begin a new journal; it must go as far as ``at_least``."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.segments = open_segments(self.folder)
         try:
-            tail = scan(self.disk, self.segments, visit)
+            tail = scan(self.disk, self.segments, visit, at_least)
         except BaseException:
             close_segments(self.segments)
             self.segments = []
@@ -305,11 +305,11 @@ class Journal:
             one.release()
 
     def drop_oldest(self) -> None:
-        """Delete the oldest segment; everything in it is folded."""
-        segment = self.segments.pop(0)
-        del self.by_number[segment.number]
-        close_segments([segment])
+        """Delete the oldest segment; everything in it is folded. Raises if it cannot be deleted."""
+        segment = self.segments[0]
         segment.path.unlink(missing_ok=True)
+        del self.segments[0], self.by_number[segment.number]
+        close_segments([segment])
 
     async def close(self) -> None:
         """Write what was appended, stop the thread, close the files."""

@@ -8,14 +8,19 @@ from typing import Any
 import duckdb
 import msgspec
 
+from mq9_mcp.domain.apply import apply
 from mq9_mcp.domain.delivery import Delivery, DeliveryState, Outcome
 from mq9_mcp.domain.events import DedupKey, Settings
 from mq9_mcp.domain.group import wanted
 from mq9_mcp.domain.limits import limit
 from mq9_mcp.domain.log import OUTSIDE
 from mq9_mcp.domain.state import IDLE_GRACE, NEVER, Group, History, Mailbox, State
+from mq9_mcp.engine.embedded.fold import FOLDED_MARK, mark_of
+from mq9_mcp.engine.embedded.frame import Damaged, Frame
 from mq9_mcp.engine.embedded.mails import extra_of, mail_of
-from mq9_mcp.engine.embedded.tables import SQL, Tables
+from mq9_mcp.engine.embedded.replay import Entry, entries
+from mq9_mcp.engine.embedded.segments import Segment
+from mq9_mcp.engine.embedded.tables import SQL, TABLES_FILE, Tables
 
 KEYS_MAX = limit("dedup_keys_in_memory")
 _CHUNK = 20_000
@@ -39,6 +44,57 @@ def load_state(tables: Tables) -> State:
         heapify(mailbox.expiries)
         state.watch(mailbox, mailbox.next_due())
     return state
+
+
+class Replay:
+    """The state of the tables, brought up to date by what the journal has after them."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._mark = tables.meta(FOLDED_MARK)
+        try:
+            self.state = load_state(tables)
+        except (LookupError, ValueError, TypeError, AssertionError, msgspec.MsgspecError) as error:
+            raise Damaged(f"{TABLES_FILE}: its rows do not fit together: {error!r}") from error
+        self.folded = self.state.seq
+        self._folded_at = self.state.at
+
+    def __call__(self, segment: Segment, frame: Frame) -> None:
+        """One commit of the journal; its records are applied if the tables do not have them."""
+        self._check_mark(segment, frame)
+        if frame.first_seq + frame.records <= self.folded + 1:
+            segment.last_at = self._folded_at
+            return
+        for entry in entries(segment, frame):
+            if entry.seq > self.folded:
+                self._apply(entry)
+        segment.last_at = self.state.at
+
+    def _check_mark(self, segment: Segment, frame: Frame) -> None:
+        """The commit that the tables end with must be the journal's, not that of another one."""
+        if not self._mark:
+            return
+        if frame.first_seq + frame.records - 1 == self.folded:
+            digest = frame.hash
+        elif frame.first_seq == self.folded + 1:
+            digest = frame.previous
+        else:
+            return
+        if mark_of(digest) != self._mark:
+            raise Damaged(
+                f"{TABLES_FILE} and {segment.path.name} do not belong together: "
+                f"record {self.folded} is not the same in both"
+            )
+
+    def _apply(self, entry: Entry) -> None:
+        if entry.seq != self.state.seq + 1:
+            raise Damaged(
+                f"the journal begins with record {entry.seq}, the tables end with {self.state.seq}: "
+                "a segment is missing" + ("" if self.folded else f", or {TABLES_FILE}")
+            )
+        try:
+            apply(self.state, entry.events)
+        except (LookupError, ValueError, TypeError, AssertionError) as error:
+            raise Damaged(f"record {entry.seq} does not fit what came before: {error!r}") from error
 
 
 def load_from(con: duckdb.DuckDBPyConnection) -> State:

@@ -14,16 +14,15 @@ from typing import NamedTuple
 from mq9_mcp.engine.embedded.disk import Disk
 from mq9_mcp.engine.embedded.frame import (
     FIRST_HASH,
-    FRAME_MAGIC,
     SEGMENT_HEADER,
     Damaged,
     Frame,
     SegmentHeader,
     decode_header,
     encode_header,
-    previous_hash,
     read_frame,
 )
+from mq9_mcp.engine.embedded.torn import damage_in
 
 JOURNAL_FOLDER = "journal"
 OFFSET_BITS = 32
@@ -74,38 +73,54 @@ def create_segment(disk: Disk, folder: Path, number: int, first_seq: int, size: 
 
 
 def open_segments(folder: Path, write: bool = True) -> list[Segment]:
-    """All segments of ``folder`` in order; a last file without a header was being made.
+    """All segments of ``folder`` in order; a last file with nothing in it was being made.
 
     Who may ``write`` removes it; who reads behind the writer takes no notice of it.
     """
     segments: list[Segment] = []
     paths = sorted(folder.glob(f"*{SUFFIX}"))
-    for path in paths:
-        try:
-            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
-            if write:
+    try:
+        for path in paths:
+            try:
+                fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            except FileNotFoundError:
+                if write:
+                    raise
+                continue  # the writer deleted it since it was listed: everything in it is folded
+            size = os.fstat(fd).st_size
+            if path == paths[-1] and is_empty(fd, size):
+                os.close(fd)
+                if write:
+                    path.unlink()
+                continue
+            try:
+                header = _read_header(path, fd, segments)
+            except Damaged:
+                os.close(fd)
                 raise
-            continue  # the writer deleted it since it was listed: everything in it is folded
-        head = os.pread(fd, SEGMENT_HEADER, 0)
-        if path == paths[-1] and not head.strip(b"\0"):
-            os.close(fd)
-            if write:
-                path.unlink()
-            continue
-        try:
-            header = decode_header(head, path.name)
-            if segments and header.number != segments[-1].number + 1:
-                raise Damaged(
-                    f"segment {segments[-1].number + 1} is missing: {segments[-1].path.name} "
-                    f"is followed by {path.name}"
-                )
-        except Damaged:
-            os.close(fd)
-            close_segments(segments)
-            raise
-        segments.append(Segment(path, fd, header, os.fstat(fd).st_size))
+            segments.append(Segment(path, fd, header, size))
+    except BaseException:
+        close_segments(segments)
+        raise
     return segments
+
+
+def is_empty(fd: int, size: int) -> bool:
+    """True if a segment's file has no header, and nothing else either."""
+    head = os.pread(fd, SEGMENT_HEADER, 0)
+    return not head.strip(b"\0") and not os.pread(fd, size, 0).strip(b"\0")
+
+
+def _read_header(path: Path, fd: int, before: list[Segment]) -> SegmentHeader:
+    header = decode_header(os.pread(fd, SEGMENT_HEADER, 0), path.name)
+    expected = segment_path(path.parent, header.number)
+    if path != expected:
+        raise Damaged(f"{path.name}: holds segment {header.number}, which belongs in {expected.name}")
+    if before and header.number != before[-1].number + 1:
+        raise Damaged(
+            f"segment {before[-1].number + 1} is missing: {before[-1].path.name} is followed by {path.name}"
+        )
+    return header
 
 
 def close_segments(segments: list[Segment]) -> None:
@@ -114,33 +129,34 @@ def close_segments(segments: list[Segment]) -> None:
         os.close(segment.fd)
 
 
-def scan(disk: Disk, segments: list[Segment], visit: Callable[[Segment, Frame], None]) -> Tail:
+def scan(
+    disk: Disk, segments: list[Segment], visit: Callable[[Segment, Frame], None], at_least: int = 0
+) -> Tail:
     """Check every frame, show each to ``visit`` in order, cut an unfinished last one off.
 
     Raises ``Damaged`` where something that was committed is not there any more: a frame that does
-    not match its checksum, its sequence or the hash chain, with sound ones after it.
+    not match its checksum, its sequence or the hash chain, or an end before record ``at_least``.
     """
     chain: bytes | None = None
-    cut = 0
+    data = b""
     for index, segment in enumerate(segments):
         following = segments[index + 1] if index + 1 < len(segments) else None
         data = os.pread(segment.fd, segment.size, 0)
         for frame in _frames(segment, data):
             if following is not None and frame.first_seq >= following.first_seq:
                 break  # a commit that failed and was written anew in the next segment
-            if chain is not None and previous_hash(data, frame) != chain:
+            if chain is not None and frame.previous != chain:
                 raise Damaged(_where(segment, frame.offset, "the hash chain is broken"))
             chain = frame.hash
             segment.end = frame.end
             segment.last_seq = frame.first_seq + frame.records - 1
             visit(segment, frame)
-        if following is None:
-            cut = _cut_tail(disk, segment, data)
-        elif segment.last_seq + 1 != following.first_seq:
+        if following is not None and segment.last_seq + 1 != following.first_seq:
             raise Damaged(
                 _where(segment, segment.end, f"commit {segment.last_seq + 1} is damaged or missing")
                 + f"; {following.path.name} goes on with {following.first_seq}"
             )
+    cut = _cut_tail(disk, segments, data, chain, at_least)
     return Tail(chain if chain is not None else FIRST_HASH, cut)
 
 
@@ -154,18 +170,23 @@ def _frames(segment: Segment, data: bytes) -> Iterator[Frame]:
         offset, seq = frame.end, seq + frame.records
 
 
-def _cut_tail(disk: Disk, segment: Segment, data: bytes) -> int:
-    """Cut an unfinished last commit off; a sound frame after it means damage instead."""
-    rest = data[segment.end :]
+def _cut_tail(disk: Disk, segments: list[Segment], data: bytes, chain: bytes | None, at_least: int) -> int:
+    """Cut an unfinished last commit off, unless it is a whole one that was damaged, or needed."""
+    last = segments[-1].last_seq if segments else 0
+    rest = data[segments[-1].end :] if segments else b""
     if not rest.strip(b"\0"):
+        if last < at_least:
+            raise Damaged(
+                f"the journal ends with record {last}, the tables hold {at_least}: "
+                "its last segments are missing or were cut"
+            )
         return 0
-    at = rest.find(FRAME_MAGIC, 1)
-    while at >= 0:
-        later = read_frame(data, segment.end + at, segment.salt)
-        if later is not None and later.first_seq > segment.last_seq:
-            what = f"commit {segment.last_seq + 1} does not match its checksum, but {later.first_seq} does"
-            raise Damaged(_where(segment, segment.end, what))
-        at = rest.find(FRAME_MAGIC, at + 1)
+    segment = segments[-1]
+    what = damage_in(rest, segment.end, segment.salt, last + 1, chain)
+    if what is None and last < at_least:
+        what = f"commit {last + 1} is damaged, as the tables hold records up to {at_least}"
+    if what is not None:
+        raise Damaged(_where(segment, segment.end, what))
     disk.cut(segment.fd, segment.end, segment.size)
     return len(rest.rstrip(b"\0"))
 

@@ -17,18 +17,17 @@ from mq9_mcp.domain.errors import Refused, Unavailable
 from mq9_mcp.domain.state import State
 from mq9_mcp.engine.base import Committed
 from mq9_mcp.engine.embedded.disk import Disk, advice
-from mq9_mcp.engine.embedded.fold import Fold
 from mq9_mcp.engine.embedded.folder_child import open_tables
 from mq9_mcp.engine.embedded.folder_process import FolderProcess
-from mq9_mcp.engine.embedded.frame import Damaged, Frame
+from mq9_mcp.engine.embedded.frame import Damaged
 from mq9_mcp.engine.embedded.journal import Batch, Journal
-from mq9_mcp.engine.embedded.load import load_from, load_state
+from mq9_mcp.engine.embedded.load import Replay, load_from
 from mq9_mcp.engine.embedded.lock import OwnerLock
 from mq9_mcp.engine.embedded.messages import Messages
 from mq9_mcp.engine.embedded.prepare import read_all, read_one
 from mq9_mcp.engine.embedded.replay import entries
-from mq9_mcp.engine.embedded.segments import JOURNAL_FOLDER, Segment, frames_after
-from mq9_mcp.engine.embedded.tables import TABLES_FILE
+from mq9_mcp.engine.embedded.segments import JOURNAL_FOLDER, frames_after
+from mq9_mcp.engine.embedded.tables import TABLES_FILE, is_new
 
 GC_THRESHOLD = 20_000
 _RECOVER_S = 0.2
@@ -65,15 +64,14 @@ class Store:
         """Open DuckDB, rebuild the state from its tables, replay the journal after them."""
         self.lock = OwnerLock(self.path)
         try:
-            tables = open_tables(self.path / TABLES_FILE, self._memory_limit)
-            try:
-                self._rebuild(fold := Fold(tables))
-            finally:
-                tables.close()
+            folded = self._open_and_rebuild()
+        except Damaged as error:
+            self.lock.release()
+            raise Damaged(f"{error}; run: mq9 doctor {self.path}") from error
         except BaseException:
             self.lock.release()
             raise
-        self.folder = FolderProcess(self.path, self._memory_limit, fold.seq, self._folded, self._fold_apart)
+        self.folder = FolderProcess(self.path, self._memory_limit, folded, self._folded, self._fold_apart)
         self.messages = Messages(self.journal, self.folder)
         self.journal.start()
         self.folder.start()
@@ -84,30 +82,25 @@ class Store:
         # A command makes dozens of short-lived objects and hardly a cycle: look for cycles less often.
         gc.set_threshold(GC_THRESHOLD, 20, 100)
 
-    def _rebuild(self, fold: Fold) -> None:
-        self.state = load_state(fold.tables)
-
-        def replay(segment: Segment, frame: Frame) -> None:
-            if frame.first_seq + frame.records <= fold.seq + 1:
-                segment.last_at = fold.at
-                return
-            for entry in entries(segment, frame):
-                if entry.seq <= fold.seq:
-                    continue
-                if entry.seq != self.state.seq + 1:
-                    raise Damaged(
-                        f"the journal begins with record {entry.seq}, the tables end with {self.state.seq}: "
-                        "a segment is missing"
-                    )
-                apply(self.state, entry.events)
-            segment.last_at = self.state.at
-
-        self.journal.open(replay)
-        if self.journal.last_seq < fold.seq:
-            raise Damaged(
-                f"the journal ends with record {self.journal.last_seq}, the tables hold {fold.seq}: "
-                "its last segments are missing"
-            )
+    def _open_and_rebuild(self) -> int:
+        """Build the state; returns up to which record the tables go."""
+        path = self.path / TABLES_FILE
+        new = is_new(path)
+        tables = open_tables(path, self._memory_limit)
+        try:
+            replay = Replay(tables)
+            self.journal.open(replay, replay.folded)
+        except duckdb.Error as error:
+            raise tables.cannot("read", error) from error
+        except Damaged:
+            if new:  # empty tables would look as if there had been some
+                tables.close()
+                path.unlink(missing_ok=True)
+            raise
+        finally:
+            tables.close()
+        self.state = replay.state
+        return replay.folded
 
     def check(self) -> None:
         """Refuse while the store is closed or being rebuilt."""

@@ -42,6 +42,19 @@ def migrations() -> list[tuple[int, str]]:
     return [(int(one.name[:4]), one.read_text(encoding="utf-8")) for one in files]
 
 
+def is_new(path: Path) -> bool:
+    """True if there are no tables yet; ``Damaged`` if only their log is there."""
+    log = log_of(path)
+    if not path.exists() and log.exists():
+        raise Damaged(f"{path.name} is missing, its log {log.name} is there")
+    return not path.exists()
+
+
+def log_of(path: Path) -> Path:
+    """DuckDB's log of what is not in its file yet."""
+    return path.with_name(f"{path.name}.wal")
+
+
 SQL = load_statements()
 SCHEMA_VERSION = migrations()[-1][0]
 
@@ -87,7 +100,7 @@ class Tables:
     def log_bytes(self) -> int:
         """How long DuckDB's log is: what a checkpoint has to work into the file."""
         with contextlib.suppress(FileNotFoundError):
-            return self.path.with_name(f"{self.path.name}.wal").stat().st_size
+            return log_of(self.path).stat().st_size
         return 0
 
     @classmethod

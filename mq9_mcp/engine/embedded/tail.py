@@ -18,6 +18,7 @@ class Tail:
     def __init__(self, folder: Path, seq: int) -> None:
         self.folder = folder
         self.seq = seq
+        self.hash = b""  # of the last commit that was read
         self._segment: Segment | None = None
         self._offset = SEGMENT_HEADER
         self._data = b""
@@ -46,7 +47,7 @@ class Tail:
             if frame is None:
                 self._find_segment()
                 continue
-            self._offset = frame.end
+            self._offset, self.hash = frame.end, frame.hash
             if frame.first_seq + frame.records - 1 > self.seq:
                 return frame
 
