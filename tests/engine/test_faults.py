@@ -79,9 +79,9 @@ async def outcome(desk: Desk, name: str, **arguments: Any) -> str | Reply:
         return error.code
 
 
-async def healed(desk: Desk) -> None:
-    """Return when changes are taken again; the broker gets there without help."""
-    while await outcome(desk, "mailbox_send", to="box", text="probe") == "STORAGE_UNAVAILABLE":
+async def healed(desk: Desk, to: str = "box") -> None:
+    """Return when changes are taken again, with a probe sent; the broker gets there without help."""
+    while await outcome(desk, "mailbox_send", to=to, text="probe") == "STORAGE_UNAVAILABLE":
         await asyncio.sleep(0)
 
 

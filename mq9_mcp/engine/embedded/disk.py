@@ -39,9 +39,15 @@ class Disk:
             self.fill(fd, 0, size)
         except OSError:
             os.close(fd)
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self.remove(path)
             raise
         return fd
+
+    def remove(self, path: Path) -> None:
+        """Delete a file, if it is there."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
 
     def fill(self, fd: int, start: int, end: int) -> None:
         """Reserve the bytes from ``start`` to ``end``, so that writing there cannot lack room."""
@@ -56,6 +62,8 @@ class Disk:
         view = memoryview(data)
         while view:
             written = os.pwrite(fd, view, offset)
+            if not written:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             view = view[written:]
             offset += written
 

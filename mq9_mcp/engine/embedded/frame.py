@@ -85,6 +85,14 @@ def decode_header(data: bytes, name: str) -> SegmentHeader:
     return SegmentHeader(number, first_seq, salt)
 
 
+def is_torn_header(data: bytes) -> bool:
+    """True for the header of a segment that was not written, or not to its end."""
+    size = _segment.size
+    magic = data[: len(SEGMENT_MAGIC)].rstrip(b"\0")
+    whole = zlib.crc32(data[:size]).to_bytes(4, "little") == data[size : size + 4]
+    return SEGMENT_MAGIC.startswith(magic) and (not magic or not whole)
+
+
 def encode_record(events: bytes, bodies: list[bytes]) -> bytes:
     """One record: two lengths, the events, the bodies."""
     joined = b"".join(bodies)

@@ -297,7 +297,8 @@ class Journal:
             unused = self.segments.pop()
             del self.by_number[unused.number]
             close_segments([unused])
-            unused.path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # it is made anew, or found to be blank at the next start
+                self.disk.remove(unused.path)
         batch.segment.end = batch.offset
         self._on_failure(error)
         for one in failed:
@@ -307,7 +308,7 @@ class Journal:
     def drop_oldest(self) -> None:
         """Delete the oldest segment; everything in it is folded. Raises if it cannot be deleted."""
         segment = self.segments[0]
-        segment.path.unlink(missing_ok=True)
+        self.disk.remove(segment.path)
         del self.segments[0], self.by_number[segment.number]
         close_segments([segment])
 

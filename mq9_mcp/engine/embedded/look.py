@@ -13,9 +13,9 @@ from msgspec import Struct
 
 from mq9_mcp.domain.commands import TIERS
 from mq9_mcp.domain.events import Event, Mail
-from mq9_mcp.engine.embedded.frame import SEGMENT_HEADER, Damaged, decode_header, read_frame
+from mq9_mcp.engine.embedded.frame import SEGMENT_HEADER, Damaged, decode_header, is_torn_header, read_frame
 from mq9_mcp.engine.embedded.replay import entries
-from mq9_mcp.engine.embedded.segments import JOURNAL_FOLDER, SUFFIX, Segment
+from mq9_mcp.engine.embedded.segments import JOURNAL_FOLDER, SUFFIX, Segment, is_blank
 
 HIDDEN = frozenset({"secret", "receipts", "position", "digest", "place"})
 
@@ -38,15 +38,17 @@ def read_journal(folder: Path) -> Iterator[Seen]:
     if not paths:
         raise FileNotFoundError(f"there is no journal in {folder}")
     following = 0
-    for path in paths:
+    for index, path in enumerate(paths):
         try:
             data = path.read_bytes()
         except FileNotFoundError:
             continue  # its owner deleted it meanwhile: everything in it is folded
-        if path == paths[-1] and not data[:SEGMENT_HEADER].strip(b"\0"):
+        if path == paths[-1] and is_torn_header(data) and is_blank(data[SEGMENT_HEADER:]):
             return  # a segment that is being made
         header = decode_header(data, path.name)
         if following and header.first_seq != following:
+            if all(is_blank(one.read_bytes()[SEGMENT_HEADER:]) for one in paths[index:]):
+                return  # made before the commit that was to come before it
             raise Damaged(f"{path.name}: begins with record {header.first_seq}, expected {following}")
         segment = Segment(path, -1, header, len(data))
         following = header.first_seq

@@ -5,6 +5,7 @@ A position is ``number << 32 | offset``: where a body lies in the journal.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from mq9_mcp.engine.embedded.frame import (
     SegmentHeader,
     decode_header,
     encode_header,
+    is_torn_header,
     read_frame,
 )
 from mq9_mcp.engine.embedded.torn import damage_in
@@ -60,6 +62,7 @@ def create_segment(disk: Disk, folder: Path, number: int, first_seq: int, size: 
     """A new, preallocated segment whose name and header are on disk."""
     header = SegmentHeader(number, first_seq, secrets.token_bytes(16))
     path = segment_path(folder, number)
+    disk.remove(path)  # what an attempt left behind that failed, and could not be taken back
     fd = disk.allocate(path, size)
     try:
         disk.write(fd, encode_header(header), 0)
@@ -67,7 +70,8 @@ def create_segment(disk: Disk, folder: Path, number: int, first_seq: int, size: 
         disk.sync_folder(folder)
     except OSError:
         os.close(fd)
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            disk.remove(path)
         raise
     return Segment(path, fd, header, size)
 
@@ -88,7 +92,7 @@ def open_segments(folder: Path, write: bool = True) -> list[Segment]:
                     raise
                 continue  # the writer deleted it since it was listed: everything in it is folded
             size = os.fstat(fd).st_size
-            if path == paths[-1] and is_empty(fd, size):
+            if path == paths[-1] and is_unmade(fd, size):
                 os.close(fd)
                 if write:
                     path.unlink()
@@ -105,10 +109,10 @@ def open_segments(folder: Path, write: bool = True) -> list[Segment]:
     return segments
 
 
-def is_empty(fd: int, size: int) -> bool:
-    """True if a segment's file has no header, and nothing else either."""
+def is_unmade(fd: int, size: int) -> bool:
+    """True if a segment's file has no whole header, and nothing else either: it was being made."""
     head = os.pread(fd, SEGMENT_HEADER, 0)
-    return not head.strip(b"\0") and not os.pread(fd, size, 0).strip(b"\0")
+    return is_torn_header(head) and is_blank(os.pread(fd, size, SEGMENT_HEADER))
 
 
 def _read_header(path: Path, fd: int, before: list[Segment]) -> SegmentHeader:
@@ -137,6 +141,7 @@ def scan(
     Raises ``Damaged`` where something that was committed is not there any more: a frame that does
     not match its checksum, its sequence or the hash chain, or an end before record ``at_least``.
     """
+    unused = _take_blank(segments)
     chain: bytes | None = None
     data = b""
     for index, segment in enumerate(segments):
@@ -157,7 +162,34 @@ def scan(
                 + f"; {following.path.name} goes on with {following.first_seq}"
             )
     cut = _cut_tail(disk, segments, data, chain, at_least)
+    _put_back(disk, segments, unused)
     return Tail(chain if chain is not None else FIRST_HASH, cut)
+
+
+def _take_blank(segments: list[Segment]) -> list[Segment]:
+    """Take the last segments out of the list that have a header and nothing else, but the first of all.
+
+    A segment is made when a record finds no room, and the commit before it may still be to be written:
+    after a crash it can begin beyond the end of the journal, and nothing was ever in it.
+    """
+    blank: list[Segment] = []
+    while len(segments) > 1 and is_blank(os.pread(segments[-1].fd, segments[-1].size, SEGMENT_HEADER)):
+        blank.insert(0, segments.pop())
+    return blank
+
+
+def is_blank(data: bytes) -> bool:
+    """True if no byte of ``data`` was ever written."""
+    return not data.strip(b"\0")
+
+
+def _put_back(disk: Disk, segments: list[Segment], blank: list[Segment]) -> None:
+    """A blank segment that goes on where the journal ends is its last one; others are deleted."""
+    if blank and blank[0].first_seq == segments[-1].last_seq + 1:
+        segments.append(blank.pop(0))
+    for segment in reversed(blank):
+        close_segments([segment])
+        disk.remove(segment.path)
 
 
 def _frames(segment: Segment, data: bytes) -> Iterator[Frame]:
