@@ -14,7 +14,15 @@ from mq9_mcp.domain.errors import Refused
 from mq9_mcp.domain.events import GroupSeen
 from mq9_mcp.engine.embedded.disk import Disk
 from mq9_mcp.engine.embedded.engine import open_engine
-from mq9_mcp.engine.embedded.frame import FRAME_HEADER, FRAME_MAGIC, SEGMENT_HEADER, Damaged, Frame
+from mq9_mcp.engine.embedded.frame import (
+    FRAME_HEADER,
+    FRAME_MAGIC,
+    SEGMENT_HEADER,
+    Damaged,
+    Frame,
+    SegmentHeader,
+    encode_header,
+)
 from mq9_mcp.engine.embedded.journal import Journal
 from mq9_mcp.engine.embedded.replay import Entry, encode_events, entries
 from mq9_mcp.engine.embedded.segments import Segment
@@ -306,6 +314,60 @@ def test_a_foreign_file_that_is_named_like_a_segment_is_said(tmp_path: Path) -> 
     with pytest.raises(Damaged, match=r"^notes\.mq9: is no journal segment"):
         reopen(tmp_path)
     assert (tmp_path / "notes.mq9").read_text() == "buy milk"
+class PictureDisk(Disk):
+    """Copies the journal in the moment before a write, as a process that is killed there leaves it."""
+
+    def __init__(self, folder: Path, picture: Path) -> None:
+        self.folder = folder
+        self.picture = picture
+        self.armed = False
+
+    def write(self, fd: int, data: bytes, offset: int) -> None:
+        """Copies before the first commit after it was armed."""
+        if self.armed and offset:
+            self.armed = False
+            shutil.copytree(self.folder, self.picture)
+        super().write(fd, data, offset)
+
+
+@pytest.mark.parametrize("segments", [1, 3])
+def test_segments_made_for_commits_that_were_never_written_are_removed(segments: int, tmp_path: Path) -> None:
+    """One turn of the loop fills a segment and begins the next; the kill comes before the first write."""
+    journal, picture = tmp_path / "journal", tmp_path / "picture"
+    disk = PictureDisk(journal, picture)
+
+    async def body(book: Book) -> None:
+        await book.commit([b"kept"])
+        disk.armed = True
+        await book.commit([b"x" * 2000], *[[b"y" * 2500] for _ in range(segments)])
+
+    write(journal, body, disk)
+    assert len(list(picture.glob("*.mq9"))) == segments + 1
+    assert reopen(picture).bodies() == [b"kept"]
+    assert len(list(picture.glob("*.mq9"))) == 1
+
+
+def test_a_blank_segment_that_came_back_hides_nothing(tmp_path: Path) -> None:
+    """It was removed after a failed write, and the removal was lost with the power."""
+    three_commits(tmp_path)
+    header = encode_header(SegmentHeader(2, 3, bytes(16)))  # as if it were to begin with record 3 of 4
+    back = tmp_path / "0000000002.mq9"
+    back.write_bytes(header + bytes(SEGMENT - SEGMENT_HEADER))
+    assert reopen(tmp_path).bodies() == [b"one", b"two2", b"three", b"four"]
+    assert not back.exists()
+
+
+def test_a_blank_segment_that_is_next_is_kept(tmp_path: Path) -> None:
+    three_commits(tmp_path)
+    header = encode_header(SegmentHeader(2, 5, bytes(16)))
+    (tmp_path / "0000000002.mq9").write_bytes(header + bytes(SEGMENT - SEGMENT_HEADER))
+
+    async def body(book: Book) -> None:
+        assert book.journal.segments[-1].number == 2
+        await book.commit([b"five"])
+
+    write(tmp_path, body)
+    assert reopen(tmp_path).bodies() == [b"one", b"two2", b"three", b"four", b"five"]
 
 
 def test_a_segment_without_a_header_before_others_is_said(tmp_path: Path) -> None:
