@@ -493,3 +493,33 @@ def test_who_follows_gets_every_record_in_order_or_is_told_where_to_begin(tmp_pa
         assert (await anext(desk.engine.follow(first - 1))).seq == first
 
     run(body, tmp_path, "box", segment_bytes=16 * 1024, journal_bytes=0)
+
+
+class NamingDisk(Disk):
+    """Notes which folders were synced before the first change."""
+
+    def __init__(self) -> None:
+        self.synced: set[Path] = set()
+        self.before: set[Path] | None = None
+
+    def sync_folder(self, path: Path) -> None:
+        """Noted."""
+        self.synced.add(path)
+        super().sync_folder(path)
+
+    def sync(self, fd: int) -> None:
+        """The first commit."""
+        self.before = self.before or set(self.synced)
+        super().sync(fd)
+
+
+def test_the_names_of_new_folders_are_on_disk_before_the_first_change(tmp_path: Path) -> None:
+    disk = NamingDisk()
+    data = tmp_path / "new" / "data"
+
+    async def body(desk: Desk) -> None:
+        await desk.send()
+
+    run(body, data, "box", disk=disk)
+    assert disk.before is not None
+    assert {tmp_path, data.parent, data, data / "journal"} <= disk.before

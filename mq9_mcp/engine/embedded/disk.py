@@ -91,6 +91,14 @@ class Disk:
         finally:
             os.close(fd)
 
+    def make_folder(self, path: Path) -> None:
+        """Make ``path`` and what is missing above it; its name is on the medium when this returns."""
+        made = [one for one in path.absolute().parents if not one.exists()]
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for one in (path, *made):
+            with contextlib.suppress(PermissionError):  # a folder of somebody else that may not be listed
+                self.sync_folder(one.absolute().parent)
+
     def cut(self, fd: int, offset: int, size: int) -> None:
         """Remove everything from ``offset`` on; keep room for ``size`` bytes in all, if there is room."""
         os.ftruncate(fd, offset)

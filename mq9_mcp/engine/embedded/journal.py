@@ -116,7 +116,7 @@ class Journal:
 
     def open(self, visit: Callable[[Segment, Frame], None], at_least: int = 0) -> None:
         """Read and check what is there, or begin a new journal; it must go as far as ``at_least``."""
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.disk.make_folder(self.folder)
         self.segments = open_segments(self.folder)
         try:
             tail = scan(self.disk, self.segments, visit, at_least)

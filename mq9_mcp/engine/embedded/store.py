@@ -62,6 +62,7 @@ class Store:
 
     async def open(self) -> None:
         """Open DuckDB, rebuild the state from its tables, replay the journal after them."""
+        self.journal.disk.make_folder(self.path)
         self.lock = OwnerLock(self.path)
         try:
             folded = self._open_and_rebuild()
