@@ -66,6 +66,29 @@ def test_a_folder_process_that_is_killed_again_and_again_costs_nothing(
     run(body, tmp_path, "box", fold_apart=True)
 
 
+def test_a_fetch_that_misses_the_folder_process_leaves_no_lease(tmp_path: Path) -> None:
+    """The body is in the tables alone, and the process that reads them has just been killed."""
+
+    async def body(desk: Desk) -> None:
+        sent = [f"{number} " + "x" * 2000 for number in range(30)]
+        for text in sent:
+            await desk.send(text=text)
+        first, *others = [message for _ in sent for message in await desk.fetch(max=1)]
+        for message in others:
+            await desk.settle(message)
+        await desk.settle(first, "release")
+        await desk.query()
+        assert desk.engine.journal.segments[0].number > 1, "the first body is still in the journal"
+        await desk.restart()  # memory holds it no more
+        os.kill(desk.engine.folder.pid, signal.SIGKILL)
+        await desk.refused("STORAGE_UNAVAILABLE", "mailbox_fetch", "bob", mailbox="box", max=1)
+        assert len(await queried(desk)) == 20
+        [again] = await desk.fetch(max=1)
+        assert (texts([again]), again["attempt"]) == (sent[:1], 1)
+
+    run(body, tmp_path, "box", fold_apart=True, segment_bytes=16 * 1024, journal_bytes=0)
+
+
 def test_the_folder_process_ends_with_the_broker(tmp_path: Path) -> None:
     ended: list[int] = []
 

@@ -296,7 +296,7 @@ class EmbeddedEngine(Store):
             found, missing = self.messages.at_hand(reply["messages"])
             if missing:
                 found = await self.messages.from_tables(reply["messages"], found, missing)
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, Unavailable):  # nobody is told of these leases
             leases = [event for event in plan.events if isinstance(event, Leased)]
             self._release([(lease.group, id, lease.secret) for lease in leases for id in lease.ids], ask)
             raise
