@@ -1,7 +1,7 @@
 # Works with GNU make 3.81 and later, a POSIX shell and Python 3.11 to 3.13. `make` alone lists the targets.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fmt docs bench lock clean
+.PHONY: help setup demo test crash fmt docs bench lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -44,6 +44,11 @@ test: $(READY) ## lint, formatting, types and all tests
 	@$(BIN)/ruff format --quiet --check
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest
+
+ROUNDS := 300
+
+crash: $(READY) ## kill brokers, workers and power for long: make crash ROUNDS=300
+	@MQ9_CRASH_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest -s tests/crash
 
 fmt: $(READY) ## put the code into the house format
 	@$(BIN)/ruff check --quiet --fix-only
