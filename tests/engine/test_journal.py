@@ -25,7 +25,7 @@ from mq9_mcp.engine.embedded.frame import (
 )
 from mq9_mcp.engine.embedded.journal import Journal
 from mq9_mcp.engine.embedded.replay import Entry, encode_events, entries
-from mq9_mcp.engine.embedded.segments import Segment
+from mq9_mcp.engine.embedded.segments import Segment, close_segments, open_segments
 from tests.support import Desk, run, texts
 
 SEGMENT = 4096
@@ -237,6 +237,17 @@ def test_a_commit_over_the_end_of_a_segment_is_split(tmp_path: Path) -> None:
     book = reopen(tmp_path)
     assert book.bodies() == [*stored, b"last"]
     assert len(book.frames) >= 4
+
+
+def test_a_reader_behind_the_writer_may_find_what_it_listed_deleted(tmp_path: Path) -> None:
+    """It had opened the first when the writer deleted the first and the second."""
+    many_segments(tmp_path)
+    paths = sorted(tmp_path.glob("*.mq9"))
+    paths[1].unlink()
+    paths[1].symlink_to(tmp_path / "nowhere")  # listed, and not there when it is opened
+    segments = open_segments(tmp_path, write=False)
+    close_segments(segments)
+    assert [segment.path for segment in segments] == paths[2:]
 
 
 @pytest.mark.parametrize("missing", [1, 2])

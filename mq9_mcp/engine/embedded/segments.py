@@ -90,7 +90,10 @@ def open_segments(folder: Path, write: bool = True) -> list[Segment]:
             except FileNotFoundError:
                 if write:
                     raise
-                continue  # the writer deleted it since it was listed: everything in it is folded
+                # The writer deleted it since it was listed, and those before it: the oldest go first.
+                close_segments(segments)
+                segments.clear()
+                continue
             size = os.fstat(fd).st_size
             if path == paths[-1] and is_unmade(fd, size):
                 os.close(fd)
