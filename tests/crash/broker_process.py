@@ -1,7 +1,8 @@
 """A broker in a process of its own, made to be killed: ``broker_process OPTIONS``, in the folder of a run.
 
 OPTIONS is JSON: ``lose`` is the share of replies that are lost, ``began`` and ``speed`` make broker
-time run faster from a moment on, ``sync_s`` makes the disk slow, so that a thread writes commits.
+time run faster from a moment on, ``inline_s`` is the slowest commit that the event loop writes itself,
+``journal_bytes`` is what is kept of the journal.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,24 +17,11 @@ from typing import Any
 
 from mq9_mcp.broker.broker import start_broker
 from mq9_mcp.broker.clock import Clock
-from mq9_mcp.engine.embedded.disk import Disk
+from mq9_mcp.engine.embedded import journal
 from mq9_mcp.engine.embedded.engine import open_engine
 from tests.crash.door import Door
 
 DATA = Path("data")
-
-
-class SlowDisk(Disk):
-    """Every sync takes so long."""
-
-    def __init__(self, sync_s: float) -> None:
-        self._sync_s = sync_s
-        self._never = threading.Event()
-
-    def sync(self, fd: int) -> None:
-        """Late."""
-        self._never.wait(self._sync_s)
-        super().sync(fd)
 
 
 def hurried(began: float, speed: float) -> Callable[[], int]:
@@ -44,8 +31,9 @@ def hurried(began: float, speed: float) -> Callable[[], int]:
 
 async def main(options: dict[str, Any]) -> None:
     """Open the broker and its door, say so, serve until killed or told to stop by an end of input."""
-    disk = SlowDisk(options["sync_s"]) if "sync_s" in options else None
-    engine = await open_engine(DATA, segment_bytes=64 * 1024, journal_bytes=128 * 1024, disk=disk)
+    journal.INLINE_S = options.get("inline_s", journal.INLINE_S)
+    journal_bytes = options.get("journal_bytes", 128 * 1024)
+    engine = await open_engine(DATA, segment_bytes=64 * 1024, journal_bytes=journal_bytes)
     clock = None
     if "speed" in options:
         run = hurried(options["began"], options["speed"])
