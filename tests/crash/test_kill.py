@@ -21,7 +21,7 @@ from tests.crash.processes import BrokerProcess, Process, deadline, working_in
 from tests.crash.told import Told, kinds
 
 ROUNDS = int(os.environ.get("MQ9_CRASH_ROUNDS", "3"))
-ROUNDS_OF_A_LIFE = 10  # then a new data directory: each check looks at everything
+ROUNDS_OF_A_LIFE = 6  # then a new data directory: each check looks at everything
 CLIENTS = 6
 CHANGES = 200  # acknowledged ones in every round
 WAYS = ("broker", "folder first", "both")
