@@ -30,6 +30,7 @@ class Door:
         before_reply: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
         self.broker = broker
+        self.lost = 0
         self._lose = lose
         self._chance = random.Random()
         self._before_reply = before_reply
@@ -70,6 +71,7 @@ class Door:
                 await asyncio.wait([answer])
                 return
             if self._chance.random() < self._lose:
+                self.lost += 1
                 coming.cancel()
                 return
             if self._before_reply is not None:
@@ -80,6 +82,8 @@ class Door:
         if asked["call"] == "folder_pid":
             assert isinstance(self.broker.engine, EmbeddedEngine)
             return {"reply": {"pid": self.broker.engine.folder.pid}}
+        if asked["call"] == "lost":
+            return {"reply": {"lost": self.lost}}
         caller = Caller("local", asked["agent"])
         try:
             return {"reply": await self.broker.call(caller, asked["call"], asked["arguments"])}
