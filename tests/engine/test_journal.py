@@ -325,6 +325,8 @@ def test_a_foreign_file_that_is_named_like_a_segment_is_said(tmp_path: Path) -> 
     with pytest.raises(Damaged, match=r"^notes\.mq9: is no journal segment"):
         reopen(tmp_path)
     assert (tmp_path / "notes.mq9").read_text() == "buy milk"
+
+
 class PictureDisk(Disk):
     """Copies the journal in the moment before a write, as a process that is killed there leaves it."""
 

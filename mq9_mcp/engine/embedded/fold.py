@@ -37,8 +37,7 @@ class Fold(Rows):
         assert not self.ahead
         self.tables.con.begin()
         try:
-            self._gather(entries)
-            self.tables.set_meta(FOLDED_MARK, mark_of(digest))
+            self._gather(entries, {FOLDED_MARK: mark_of(digest)})
             self.tables.con.commit()
         except BaseException:
             self._take_back()
@@ -50,17 +49,17 @@ class Fold(Rows):
             self.tables.con.begin()
             self.ahead = True
         try:
-            self._gather(entries)
+            self._gather(entries, {})
         except BaseException:
             self._take_back()
             raise
 
-    def _gather(self, entries: list[Entry]) -> None:
+    def _gather(self, entries: list[Entry], marks: dict[str, int]) -> None:
         for entry in entries:
             if entry.seq > self.seq:
                 self._fold_one(entry)
         self.write()
-        self.tables.set_meta(folded_seq=self.seq, folded_at=self.at, **self.numbers)
+        self.tables.set_meta(folded_seq=self.seq, folded_at=self.at, **self.numbers, **marks)
 
     def _take_back(self) -> None:
         self.sound = self.ahead = False
