@@ -16,12 +16,15 @@ from mq9_mcp import __version__
 from mq9_mcp.broker.catalogue import CATALOGUE, Entry
 from mq9_mcp.demo import run_demo
 from mq9_mcp.domain.clock import wire_time
-from mq9_mcp.domain.errors import CODES
+from mq9_mcp.domain.errors import CODES, Unavailable
 from mq9_mcp.domain.limits import LIMITS
-from mq9_mcp.engine.embedded.frame import Damaged
+from mq9_mcp.engine.embedded.doctor import examine
+from mq9_mcp.engine.embedded.frame import Damaged, Newer
 from mq9_mcp.engine.embedded.look import Seen, read_journal
+from mq9_mcp.engine.embedded.prescription import written
+from mq9_mcp.engine.embedded.repair import Repaired, repair
 
-OK, FAILED, USAGE = 0, 1, 2
+OK, FAILED, USAGE, DAMAGED = 0, 1, 2, 3
 SHOWN_OF_A_LIST = 4
 
 Rows = Sequence[tuple[str, ...]]
@@ -71,7 +74,20 @@ def _parser() -> argparse.ArgumentParser:
     errors = add("errors", _errors, "Every error code, with its HTTP status and meaning.")
     journal = add("journal", _journal, "What a data directory's journal records, without bodies and secrets.")
     journal.add_argument("folder", metavar="DIR", type=Path, help="the data directory")
-    for command in (what, limits, errors, journal):
+    doctor = add(
+        "doctor",
+        _doctor,
+        "What is damaged in a data directory, what it means and what to do; --repair mends it. "
+        f"Ends with {OK} if all is sound, {DAMAGED} if not, {FAILED} if it could not look.",
+    )
+    doctor.add_argument("folder", metavar="DIR", type=Path, help="the data directory; no broker may have it")
+    doctor.add_argument(
+        "--repair", action="store_true", help="mend it; what is replaced is kept in DIR/damaged-<time>"
+    )
+    doctor.add_argument(
+        "--owner", default="local", metavar="NAME", help="who gets mailboxes whose owner is lost (local)"
+    )
+    for command in (what, limits, errors, journal, doctor):
         command.add_argument("--json", action="store_true", help="for programs")
     return parser
 
@@ -154,10 +170,34 @@ def _journal(chosen: argparse.Namespace) -> int:
     except FileNotFoundError as error:
         return _fail(str(error), "name the directory that a broker was opened with")
     except Damaged as error:
-        return _fail(f"the journal is damaged: {error}", "restore the data directory from a copy")
+        return _fail(f"the journal is damaged: {error}", f"run: mq9 doctor {chosen.folder}")
     except PermissionError as error:
         return _fail(f"{error.filename}: {error.strerror}", "call as the user who owns the data directory")
     return OK
+
+
+def _doctor(chosen: argparse.Namespace) -> int:
+    repaired: Repaired | None = None
+    try:
+        if chosen.repair:
+            repaired = repair(chosen.folder, chosen.owner)
+        report = repaired.after if repaired is not None else examine(chosen.folder)
+    except FileNotFoundError as error:
+        return _fail(str(error), "name the directory that a broker was opened with")
+    except Newer as error:
+        return _fail(str(error), "use that version's doctor")
+    except Damaged as error:
+        _fail("nothing was changed", str(error))
+        return DAMAGED
+    except Unavailable as error:
+        return _fail(error.message, error.hint)
+    except OSError as error:
+        return _fail(f"{error.filename or chosen.folder}: {error.strerror}", "nothing more was done")
+    if chosen.json:
+        _print_json(report.as_dict() | (repaired.as_dict() if repaired is not None else {}))
+    else:
+        print("\n".join(written(report, repaired)))
+    return OK if report.sound else DAMAGED
 
 
 def _json_line(seen: Seen) -> str:

@@ -38,7 +38,7 @@ def test_without_a_command_it_shows_them_and_fails(capsys: Output) -> None:
     assert cli.main([]) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert all(name in err for name in ("demo", "commands", "limits", "errors", "journal"))
+    assert all(name in err for name in ("demo", "commands", "limits", "errors", "journal", "doctor"))
 
 
 @pytest.mark.parametrize(
@@ -132,6 +132,64 @@ def test_a_damaged_journal_is_told(tmp_path: Path, capsys: Output) -> None:
     segment.write_bytes(b"x" + segment.read_bytes()[1:])
     assert cli.main(["journal", str(tmp_path)]) == 1
     assert "the journal is damaged: 0000000001.mq9: is no journal segment" in capsys.readouterr().err
+
+
+def damaged(folder: Path) -> Path:
+    """A data directory with a flipped bit in its first commit."""
+    asyncio.run(_fill(folder))
+    segment = segment_path(folder / JOURNAL_FOLDER, 1)
+    data = bytearray(segment.read_bytes())
+    data[130] ^= 1
+    segment.write_bytes(data)
+    return folder
+
+
+def test_the_doctor_ends_with_what_he_found(tmp_path: Path, capsys: Output) -> None:
+    asyncio.run(_fill(tmp_path / "sound"))
+    assert cli.main(["doctor", str(tmp_path / "sound")]) == cli.OK
+    assert capsys.readouterr().out.startswith(f"{tmp_path / 'sound'}: sound (1 segment, records 1 to ")
+    folder = damaged(tmp_path / "damaged")
+    assert cli.main(["doctor", str(folder)]) == cli.DAMAGED
+    out = capsys.readouterr().out.splitlines()
+    assert out[:3] == [
+        "damage: journal/0000000001.mq9 at byte 64, record 1: "
+        "commit 1 does not match its checksum, but 2 does",
+        "  means: nothing is lost: the tables have record 1",
+        "  next: mq9 doctor --repair",
+    ]
+    assert out[-1].startswith(f"{folder}: damaged (")
+    assert cli.main(["doctor", "--json", str(folder)]) == cli.DAMAGED
+    [finding] = json.loads(capsys.readouterr().out)["findings"]
+    assert finding["kind"] == "damage"
+    assert (finding["file"], finding["offset"]) == ("journal/0000000001.mq9", 64)
+    assert finding["records"] == {"first": 1, "last": 1}
+
+
+def test_the_doctor_repairs_and_says_what_he_did(tmp_path: Path, capsys: Output) -> None:
+    folder = damaged(tmp_path)
+    assert cli.main(["doctor", "--repair", str(folder)]) == cli.OK
+    out = capsys.readouterr().out
+    [aside] = folder.glob("damaged-*")
+    assert "damage: journal/0000000001.mq9 at byte 64" in out
+    assert f"done: journal/0000000001.mq9 is in {aside.name}" in out
+    assert "lost: nothing that was in the tables or in the journal" in out
+    assert f"{folder}: sound (" in out
+    assert cli.main(["doctor", "--repair", "--json", str(folder)]) == cli.OK
+    assert json.loads(capsys.readouterr().out)["done"] == []
+    flipped = segment_path(aside, 1).read_bytes()
+    assert flipped[:12] == b"mq9-journal\n"
+
+
+def test_the_doctor_says_why_he_cannot_look(tmp_path: Path, capsys: Output) -> None:
+    assert cli.main(["doctor", str(tmp_path / "none")]) == cli.FAILED
+    assert "there is no data directory in" in capsys.readouterr().err
+
+    async def body() -> None:
+        async with opened(tmp_path, "box"):
+            assert cli.main(["doctor", "--repair", str(tmp_path)]) == cli.FAILED
+
+    asyncio.run(body())
+    assert f"belongs to the broker with process id {os.getpid()}" in capsys.readouterr().err
 
 
 def test_a_commit_cut_short_is_left_out(tmp_path: Path, capsys: Output) -> None:

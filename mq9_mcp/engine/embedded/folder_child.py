@@ -22,7 +22,7 @@ from mq9_mcp.engine.embedded.fold import Fold
 from mq9_mcp.engine.embedded.frame import Damaged
 from mq9_mcp.engine.embedded.replay import Entry
 from mq9_mcp.engine.embedded.segments import JOURNAL_FOLDER
-from mq9_mcp.engine.embedded.tables import TABLES_FILE, Tables
+from mq9_mcp.engine.embedded.tables import TABLES_FILE, Tables, patiently
 from mq9_mcp.engine.embedded.tail import Tail
 
 FOLD_BYTES = 4 * 1024 * 1024  # of records, folded in one transaction: memory for their rows is bounded
@@ -30,8 +30,6 @@ FORGET_EVERY_MS = 60_000
 CHECKPOINT_BYTES = 16 * 1024 * 1024  # of DuckDB's log, until it is worked into the file
 RETRY_S = 1.0
 CHECKPOINT_RETRY_S = 10.0
-LOCK_WAIT_S = 10.0
-_POLL_S = 0.02
 
 
 class Child:
@@ -176,15 +174,8 @@ class Child:
 
 
 def open_tables(path: Path, memory_limit: str) -> Tables:
-    """Open DuckDB; a folder process whose broker was killed may hold it for a moment still."""
-    deadline = time.monotonic() + LOCK_WAIT_S
-    while True:
-        try:
-            return Tables(path, memory_limit)
-        except Damaged as error:
-            if "lock" not in str(error) or time.monotonic() > deadline:
-                raise
-            time.sleep(_POLL_S)
+    """Open DuckDB to write."""
+    return patiently(lambda: Tables(path, memory_limit))
 
 
 def serve(pipe: Connection, folder: Path, memory_limit: str) -> int:

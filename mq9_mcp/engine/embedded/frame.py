@@ -33,6 +33,10 @@ class Damaged(Exception):
     """The journal is not what was written; the text says where and how."""
 
 
+class Newer(Damaged):
+    """It was written by a later version of mq9-mcp; nothing is wrong with it."""
+
+
 class SegmentHeader(NamedTuple):
     """What a segment says of itself."""
 
@@ -79,7 +83,7 @@ def decode_header(data: bytes, name: str) -> SegmentHeader:
         raise Damaged(f"{name}: the segment header has bytes after its checksum")
     _, version, _, number, first_seq, salt = _segment.unpack(data[:size])
     if version > RECORD_VERSION:
-        raise Damaged(
+        raise Newer(
             f"{name}: has record format {version}, this version of mq9-mcp reads up to {RECORD_VERSION}"
         )
     return SegmentHeader(number, first_seq, salt)

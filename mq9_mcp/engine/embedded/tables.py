@@ -7,19 +7,24 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 
 from mq9_mcp.domain.errors import Unavailable
 from mq9_mcp.engine.embedded.disk import lacks_room
-from mq9_mcp.engine.embedded.frame import Damaged
+from mq9_mcp.engine.embedded.frame import Damaged, Newer
+
+T = TypeVar("T")
 
 TABLES_FILE = "mq9.duckdb"
 MEMORY_LIMIT = "512MB"
+LOCK_WAIT_S = 10.0
+_POLL_S = 0.02
 _PACKAGE = "mq9_mcp.engine.embedded"
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
@@ -55,6 +60,31 @@ def log_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.wal")
 
 
+def configuration(memory_limit: str) -> dict[str, str | bool | int | float | list[str]]:
+    """How DuckDB is to behave, whoever opens it."""
+    return {
+        "memory_limit": memory_limit,
+        "threads": "2",
+        "autoinstall_known_extensions": "false",
+        "autoload_known_extensions": "false",
+        # A checkpoint that fails within a commit makes the database unusable: the folder process
+        # does it apart, when it can open the file again.
+        "checkpoint_threshold": "1TB",
+    }
+
+
+def patiently(opening: Callable[[], T]) -> T:
+    """What ``opening`` returns; a folder process whose broker was killed may hold the file a moment still."""
+    deadline = time.monotonic() + LOCK_WAIT_S
+    while True:
+        try:
+            return opening()
+        except (Damaged, duckdb.Error) as error:
+            if "Could not set lock" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(_POLL_S)
+
+
 SQL = load_statements()
 SCHEMA_VERSION = migrations()[-1][0]
 
@@ -65,18 +95,7 @@ class Tables:
     def __init__(self, path: Path, memory_limit: str = MEMORY_LIMIT) -> None:
         self.path = path
         try:
-            self.con = duckdb.connect(
-                str(path),
-                config={
-                    "memory_limit": memory_limit,
-                    "threads": "2",
-                    # A checkpoint that fails within a commit makes the database unusable: the folder
-                    # process does it apart, when it can open the file again.
-                    "checkpoint_threshold": "1TB",
-                    "autoinstall_known_extensions": "false",
-                    "autoload_known_extensions": "false",
-                },
-            )
+            self.con = duckdb.connect(str(path), config=configuration(memory_limit))
         except duckdb.Error as error:
             raise self.cannot("open", error) from error
         try:
@@ -114,7 +133,7 @@ class Tables:
         known = self.con.execute("select count(*) from duckdb_tables() where table_name = 'meta'").fetchone()
         version = self.meta("schema_version") if known and known[0] else 0
         if version > SCHEMA_VERSION:
-            raise Damaged(
+            raise Newer(
                 f"{self.path.name}: has schema version {version}, "
                 f"this version of mq9-mcp knows {SCHEMA_VERSION}"
             )
