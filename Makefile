@@ -1,7 +1,7 @@
 # Works with GNU make 3.81 and later, a POSIX shell and Python 3.11 to 3.13. `make` alone lists the targets.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test crash fmt docs bench lock clean
+.PHONY: help setup demo test crash fmt docs bench soak lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -59,6 +59,11 @@ docs: $(READY) ## write the generated documentation pages anew
 
 bench: $(READY) ## measure the engine on this machine
 	@$(BIN)/python benchmarks/engine.py
+
+MINUTES := 20
+
+soak: $(READY) ## mixed load for long, does anything grow: make soak MINUTES=20
+	@$(BIN)/python benchmarks/soak.py --minutes $(MINUTES) --report docs/reference/soak.md
 
 lock: ## pin all dependencies anew in requirements.lock
 	@$(find_python); \

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import subprocess
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -22,16 +23,17 @@ class Row(NamedTuple):
     reached: bool | None = None
 
 
-def memory_bytes() -> int:
-    """Resident memory of this process in bytes (Linux; elsewhere its peak)."""
-    status = Path("/proc/self/status")
+def memory_bytes(pid: int | None = None) -> int:
+    """Resident memory in bytes of this process, or of another."""
+    status = Path(f"/proc/{pid or 'self'}/status")
     if status.exists():
         found = re.search(r"VmRSS:\s+(\d+) kB", status.read_text())
         assert found is not None
         return int(found[1]) * 1024
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    told = subprocess.run(
+        ["ps", "-o", "rss=", "-p", str(pid or os.getpid())], check=True, capture_output=True, text=True
+    )
+    return int(told.stdout) * 1024
 
 
 def machine() -> str:
