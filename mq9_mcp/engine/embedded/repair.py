@@ -23,7 +23,6 @@ from mq9_mcp.engine.embedded.doctor import (
     span,
 )
 from mq9_mcp.engine.embedded.fold import Fold
-from mq9_mcp.engine.embedded.folder_child import RECORDS_MAX
 from mq9_mcp.engine.embedded.frame import Damaged
 from mq9_mcp.engine.embedded.journal import SEGMENT_BYTES
 from mq9_mcp.engine.embedded.lock import OwnerLock
@@ -39,6 +38,7 @@ from mq9_mcp.engine.embedded.segments import (
 from mq9_mcp.engine.embedded.survey import Surveyed
 from mq9_mcp.engine.embedded.tables import TABLES_FILE, Tables, log_of
 
+FOLD_RECORDS = 1_000  # in one transaction
 BUILT = "built.duckdb"
 OTHER = "journal.duckdb"  # what the journal alone tells; deleted when it has helped out
 SEQ_SKIPPED = 1_000_000  # records that may have been written and are not known any more: fences go on above
@@ -212,7 +212,7 @@ class Repair:
         piece: list[Entry] = []
         for _, found in self.survey.records(fold.seq):
             piece += [entry for entry in found if entry.seq <= last]
-            if len(piece) >= RECORDS_MAX:
+            if len(piece) >= FOLD_RECORDS:
                 fold.fold(piece)
                 piece = []
         fold.fold(piece)
@@ -233,7 +233,7 @@ class Repair:
             self.out.done += mend(tables, memory, seq, fold.at, self.owner)
             tables.con.commit()
         if seq != fold.seq:
-            tables.set_meta("folded_seq", seq)
+            tables.set_meta(folded_seq=seq)
         return seq
 
     def _end_unknown(self) -> bool:

@@ -186,6 +186,5 @@ def _skip_numbers(tables: Tables, memory: Memory) -> None:
     """Numbers that were given out once are never given out again, also where nobody knows them."""
     largest: tuple[Any, ...] = tables.rows("largest_numbers")[0]
     least = (max(largest[0], memory.last_id) + IDS_SKIPPED, *(one + NUMBERS_SKIPPED for one in largest[1:]))
-    for name, number in zip(NUMBERS, least, strict=True):
-        tables.set_meta(name, max(tables.meta(name), number))
-    tables.set_meta(FOLDED_MARK, 0)
+    numbers = {name: max(tables.meta(name), number) for name, number in zip(NUMBERS, least, strict=True)}
+    tables.set_meta(**numbers, **{FOLDED_MARK: 0})
