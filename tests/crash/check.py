@@ -55,10 +55,20 @@ def everything(line: Asked, mailbox: str) -> list[Reply]:
 def check_all(line: Asked, told: Told) -> None:
     """Nothing acknowledged is lost or doubled, nothing is invented, what was in flight is whole or absent."""
     stored = Stored(line)
+    check_memory(line, stored)
     check_sends(stored, told)
     check_acks(stored, told)
     check_leases(stored, told)
     check_in_flight(stored, told)
+
+
+def check_memory(line: Asked, stored: Stored) -> None:
+    """What delivery goes by, which is memory, owes as many messages as the tables show."""
+    for mailbox in MAILBOXES:
+        ids = [message["id"] for (at, _), message in stored.by_place.items() if at == mailbox]
+        owed = sum(stored.state(id) != "acked" for id in ids)
+        counts = line.call("mailbox_get", address=mailbox)["mailbox"]["counts"]
+        assert counts["unsettled"] == owed, f"{mailbox}: memory owes {counts}, the tables {owed}"
 
 
 def check_sends(stored: Stored, told: Told) -> None:
