@@ -17,7 +17,6 @@ import pytest
 
 from tests.crash.ledger import (
     ACCOUNTS,
-    MAILBOXES,
     OPENING,
     account_message,
     check_books,
@@ -193,7 +192,3 @@ def test_wrong_books_are_found(place: int, times: int) -> None:
     wrong[place : len(wrong) + place + 1 if place < 0 else place + 1] = [wrong[place]] * times
     with pytest.raises(AssertionError):
         check_books(Shown(wrong), [TRANSFER])
-
-
-def test_the_mailboxes_of_the_ledger_are_the_three() -> None:
-    assert len(set(MAILBOXES)) == 3
