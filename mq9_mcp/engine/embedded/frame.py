@@ -159,12 +159,16 @@ def with_length(data: bytes) -> bytes:
 
 
 def records(frame: Frame) -> Iterator[Record]:
-    """The records of a sound frame, in order."""
+    """The records of a sound frame, in order; ``Damaged`` where its payload is none."""
     payload, at = frame.payload, 0
     for seq in range(frame.first_seq, frame.first_seq + frame.records):
+        if at + RECORD_HEADER > len(payload):
+            raise Damaged(f"the commit ends before record {seq}")
         events, bodies = _record.unpack_from(payload, at)
         at += RECORD_HEADER
         bodies_at = at + events
+        if bodies_at + bodies > len(payload):
+            raise Damaged(f"record {seq} is longer than its commit")
         yield Record(
             seq,
             payload[at:bodies_at],
@@ -172,3 +176,5 @@ def records(frame: Frame) -> Iterator[Record]:
             frame.offset + FRAME_HEADER + bodies_at,
         )
         at = bodies_at + bodies
+    if at != len(payload):
+        raise Damaged(f"there are {len(payload) - at} bytes behind the last record of the commit")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from mq9_mcp.domain.events import AnyEvent, Event, Sent
-from mq9_mcp.engine.embedded.frame import Damaged, Frame, records
+from mq9_mcp.engine.embedded.frame import Damaged, Frame, Record, records
 from mq9_mcp.engine.embedded.segments import OFFSET_BITS, Segment
 
 _decoder = msgspec.json.Decoder(list[AnyEvent])
@@ -32,16 +32,21 @@ def rebase(event: Sent, position: int) -> None:
 
 def entries(segment: Segment, frame: Frame) -> list[Entry]:
     """The records of a frame, decoded, with the positions of their bodies."""
-    found = []
-    for record in records(frame):
-        position = segment.number << OFFSET_BITS | record.bodies_at
-        try:
-            events: list[Event] = list(_decoder.decode(record.events))
-        except msgspec.MsgspecError as error:
-            where = f"{segment.path.name} at byte {frame.offset}"
-            raise Damaged(f"{where}: record {record.seq} cannot be read: {error}") from error
-        for event in events:
-            if isinstance(event, Sent):
-                rebase(event, position)
-        found.append(Entry(record.seq, events, record.bodies, position))
-    return found
+    try:
+        return [_entry(segment, record) for record in records(frame)]
+    except Damaged as error:
+        raise Damaged(f"{segment.path.name} at byte {frame.offset}: {error}") from error
+
+
+def _entry(segment: Segment, record: Record) -> Entry:
+    position = segment.number << OFFSET_BITS | record.bodies_at
+    try:
+        events: list[Event] = list(_decoder.decode(record.events))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise Damaged(f"record {record.seq} cannot be read: {error}") from error
+    if not events:
+        raise Damaged(f"record {record.seq} says nothing")
+    for event in events:
+        if isinstance(event, Sent):
+            rebase(event, position)
+    return Entry(record.seq, events, record.bodies, position)
