@@ -1,7 +1,7 @@
 # Works with GNU make 3.81 and later, a POSIX shell and Python 3.11 to 3.13. `make` alone lists the targets.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test crash fmt docs bench soak lock clean
+.PHONY: help setup demo test crash faults fmt docs bench soak lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -49,6 +49,10 @@ ROUNDS := 300
 
 crash: $(READY) ## kill brokers, workers and power for long: make crash ROUNDS=300
 	@MQ9_CRASH_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest -s tests/crash
+
+faults: $(READY) ## fail every system call, damage every part, draw many examples (20 minutes)
+	@MQ9_FAULT_STRIDE=1 MQ9_DAMAGE_ROUNDS=10 MQ9_EXAMPLES=500 $(BIN)/python -m pytest \
+		tests/engine/test_every_call.py tests/engine/test_doctor.py tests/properties
 
 fmt: $(READY) ## put the code into the house format
 	@$(BIN)/ruff check --quiet --fix-only
