@@ -67,11 +67,27 @@ def decide_fetch(plan: Plan, command: MailboxFetch, groups: list[Group]) -> dict
     return {"messages": messages, "remaining": left, "cancel_requested": []}
 
 
-def enough(reply: dict[str, Any], most: int) -> bool:
-    """True if a reply is full by messages or bytes and knows of more: old mail need not be brought in yet."""
-    room = FETCH_BYTES_MAX - sum(mail.size + ENVELOPE_BYTES for mail, _, _ in reply["messages"])
-    full = len(reply["messages"]) == most or room < MESSAGE_BYTES_MAX + ENVELOPE_BYTES
-    return full and bool(reply["remaining"])
+def enough(reply: dict[str, Any], most: int, groups: list[Group]) -> bool:
+    """True if a reply is full by messages or bytes and knows of more: old mail need not be brought in yet.
+
+    With several mailboxes, none of the old mail may be better than what is in the reply.
+    """
+    mails = [mail for mail, _, _ in reply["messages"]]
+    room = FETCH_BYTES_MAX - sum(mail.size + ENVELOPE_BYTES for mail in mails)
+    full = len(mails) == most or room < MESSAGE_BYTES_MAX + ENVELOPE_BYTES
+    if not full or not reply["remaining"]:
+        return False
+    if len(groups) == 1:
+        return True
+    last = max((mail.tier, mail.visible_at, mail.id) for mail in mails)
+    behind = [group for group in groups if group.history is not None]
+    return not any(group.mailbox.settings.ordered_by or _reached(group) < last for group in behind)
+
+
+def _reached(group: Group) -> tuple[int, int, int]:
+    """How far the history of a group has been brought in."""
+    assert group.history is not None
+    return group.history.after
 
 
 def _choose(mails: Iterator[Mail], most: int) -> tuple[list[Mail], int]:

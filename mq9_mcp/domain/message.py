@@ -93,8 +93,8 @@ def _send_one(plan: Plan, box: _Letterbox, message: MessageArguments) -> None:
     if message.in_reply_to is not None:
         original = _original(plan, message, message.in_reply_to)
         session = session or (original.session if original else None)
-    if session is not None:
-        _check_session(plan, session)
+    if message.session is not None:
+        _check_session(plan, message.session)
     targets = _targets(plan, message, original)
     known = _known_keys(plan, box, targets, message, parts)
     if known and None not in known:

@@ -7,6 +7,7 @@ finished plan are applied, so a refusal halfway leaves nothing behind.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from msgspec import Struct, field
 
@@ -70,6 +71,7 @@ class Paged(Struct, frozen=True):
     deliveries: dict[tuple[int, int], PagedDelivery] = field(default_factory=dict)
     histories: dict[int, HistorySize] = field(default_factory=dict)
     settled: dict[int, PagedSettled] = field(default_factory=dict)
+    sought: set[Any] = field(default_factory=set)  # what was looked for so far, found or not
 
 
 NOTHING_PAGED = Paged()

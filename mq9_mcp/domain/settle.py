@@ -263,6 +263,8 @@ def _reject(item: _Item) -> None:
     if full is not None:
         if item.settling.together:
             raise full
+        if _close_ending(item):
+            return
         # The contract: when the dead letters are full, the message stays at its source in backoff.
         _back_off(item, dead_letters_full_ms(group.mailbox.settings), counted)
         item.result.update(outcome="nack", ok=False, error=full.as_dict())

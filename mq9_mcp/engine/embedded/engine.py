@@ -213,8 +213,9 @@ class EmbeddedEngine(Store):
     async def _decide_prepared(self, caller: Caller, command: Command, ask: Ask) -> dict[str, Any]:
         """Bring in what memory does not hold, then decide."""
         ask.paged = Paged()
-        await prepare.PREPARE[type(command)](self, caller, command, ask)
-        self.check()
+        while await prepare.PREPARE[type(command)](self, caller, command, ask):
+            self.check()
+            self._pass_time(ask)  # what ends now leaves memory, and is to be brought in too
         return self._decide(caller, command, ask)
 
     def _complete(self, reply: dict[str, Any]) -> dict[str, Any]:
@@ -279,14 +280,15 @@ class EmbeddedEngine(Store):
                 await self._join(caller, command, ask)
                 continue
             reply = decide_fetch(plan, command, groups)
-            behind = None
+            behind = False
             for group in groups:
                 group.fetched_at, group.grace = plan.now, 0
-                if group.history is not None:
-                    behind = group
-            if behind is None or enough(reply, command.max):
+                behind = behind or group.history is not None
+            if not behind or enough(reply, command.max, groups):
                 break
-            await self._revive(behind, ask)
+            for group in groups:
+                if group.history is not None:
+                    await self._revive(group, ask)
         if plan.events:
             self.commit(plan)
         pending = self.journal.pending()
@@ -310,9 +312,9 @@ class EmbeddedEngine(Store):
         new = [box for box in mailboxes if box is not None and command.group not in box.groups]
         if any(mailbox.settled for mailbox in new):
             ask.paged = Paged()
-            await prepare.history_sizes(self, caller, new, command.deliver, "deliver", ask)
-            self.check()
-            self._pass_time(ask)
+            while await prepare.history_sizes(self, caller, new, command.deliver, "deliver", ask):
+                self.check()
+                self._pass_time(ask)
             plan = Plan(self.state, caller, ask)
         decide_join(plan, command)
         if plan.events:

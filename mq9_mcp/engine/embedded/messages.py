@@ -47,8 +47,8 @@ class Messages:
     async def from_tables(
         self, messages: Sequence[Delivered], found: list[dict[str, Any]], ids: list[int]
     ) -> list[dict[str, Any]]:
-        """``found`` with the missing bodies from DuckDB; their segments went only after they were folded."""
-        known = await self.folder.read(0, partial(_bodies, ids=ids))
+        """``found`` with the missing bodies from DuckDB, which a copy of an old message enters later."""
+        known = await self.folder.read(self.journal.durable_seq, partial(_bodies, ids=ids))
         return [
             message or wire_message(mail, address, known[mail.id], fields)
             for message, (mail, address, fields) in zip(found, messages, strict=True)

@@ -1,7 +1,8 @@
 """Bring in what a command needs and memory does not hold, from DuckDB or from the journal.
 
 Memory is enough nearly always: a decision that finds it is not says so (``Unprepared``), and is made
-again on what the function for its command brought into ``ask.paged``.
+again on what the function for its command brought into ``ask.paged``. What leaves memory meanwhile is
+missing then, so each function is asked again until it says that it sought nothing new.
 """
 
 from __future__ import annotations
@@ -66,24 +67,33 @@ class _BodyHead(msgspec.Struct):
 _decode_head = msgspec.json.Decoder(_BodyHead).decode
 
 
-async def for_send(engine: Source, caller: Caller, command: MailboxSend, ask: Ask) -> None:
+async def for_send(engine: Source, caller: Caller, command: MailboxSend, ask: Ask) -> bool:
     """Messages that are answered or joined, and dedup keys that only the tables remember."""
-    await _for_messages(engine, command.messages or [command], ask.paged)
+    return await _for_messages(engine, command.messages or [command], ask.paged)
 
 
-async def _for_messages(engine: Source, messages: list[MessageArguments], paged: Paged) -> None:
+async def _for_messages(engine: Source, messages: list[MessageArguments], paged: Paged) -> bool:
+    ids: set[int] = set()
+    keys: set[tuple[int, str]] = set()
     for message in messages:
-        ids = {message.in_reply_to}
-        if message.session is not None:
-            ids.add(read_own_session(message.session))
-        for id in ids:
-            if id is not None and (found := await _message(engine, id)) is not None:
-                paged.messages[id] = found
+        if message.in_reply_to is not None:
+            ids.add(message.in_reply_to)
+        if message.session is not None and (own := read_own_session(message.session)) is not None:
+            ids.add(own)
         if message.dedup_key is not None:
-            for mailbox, key in _spilled(engine, message, message.dedup_key):
-                row = await engine.read_row("page_key", [mailbox, key])
-                if row is not None:
-                    paged.keys[mailbox, key] = DedupKey(key, *row)
+            keys.update(_spilled(engine, message, message.dedup_key))
+    ids -= paged.sought
+    keys -= paged.sought
+    paged.sought.update(ids, keys)
+    for id in ids:
+        found = await _message(engine, id)
+        if found is not None:
+            paged.messages[id] = found
+    for mailbox, key in keys:
+        row = await engine.read_row("page_key", [mailbox, key])
+        if row is not None:
+            paged.keys[mailbox, key] = DedupKey(key, *row)
+    return bool(ids or keys)
 
 
 def _spilled(engine: Source, message: MessageArguments, key: str) -> list[tuple[int, str]]:
@@ -115,34 +125,44 @@ async def _message(engine: Source, id: int) -> PagedMessage | None:
     return PagedMessage(mailbox, sender, session or own_session(id), _decode_head(text).reply_to)
 
 
-async def for_ack(engine: Source, caller: Caller, command: MailboxAck, ask: Ask) -> None:
+async def for_ack(engine: Source, caller: Caller, command: MailboxAck, ask: Ask) -> bool:
     """Deliveries that are settled and have left memory, and what the send in the call needs."""
     send = command.send
-    await _for_messages(engine, [] if send is None else send if isinstance(send, list) else [send], ask.paged)
+    messages = [] if send is None else send if isinstance(send, list) else [send]
+    sought = await _for_messages(engine, messages, ask.paged)
     for item in command.items:
-        number, message, _ = read_lease_token(item.lease) or (0, 0, "")
+        token = read_lease_token(item.lease)
+        if token is None or token[:2] in ask.paged.sought:
+            continue
+        number, message, _ = token
         group = engine.state.groups.get(number)
         if group is not None and message in group.open:
             continue
+        sought = True
+        ask.paged.sought.add((number, message))
         if 0 < number < 2**53 and 0 < message < 2**53:
             row = await engine.read_row("page_delivery", [number, message])
             if row is not None:
                 ask.paged.deliveries[number, message] = PagedDelivery(*row)
+    return sought
 
 
-async def for_delete(engine: Source, caller: Caller, command: MailboxDelete, ask: Ask) -> None:
+async def for_delete(engine: Source, caller: Caller, command: MailboxDelete, ask: Ask) -> bool:
     """Settled messages, which only the tables have."""
-    ids = [id for id in command.ids if id not in engine.state.mails]
+    ids = [id for id in command.ids if id not in engine.state.mails and id not in ask.paged.sought]
     mailbox = engine.state.addresses.get(command.mailbox or caller.agent or "")
-    if ids and mailbox is not None:
-        rows = await engine.read_rows("page_settled", [mailbox.number, min(ids), max(ids), ids])
-        ask.paged.settled.update((id, PagedSettled(*row)) for id, *row in rows)
+    if not ids or mailbox is None:
+        return False
+    ask.paged.sought.update(ids)
+    rows = await engine.read_rows("page_settled", [mailbox.number, min(ids), max(ids), ids])
+    ask.paged.settled.update((id, PagedSettled(*row)) for id, *row in rows)
+    return True
 
 
-async def for_reset(engine: Source, caller: Caller, command: GroupReset, ask: Ask) -> None:
+async def for_reset(engine: Source, caller: Caller, command: GroupReset, ask: Ask) -> bool:
     """How much settled mail the group will read again."""
     mailbox = engine.state.addresses.get(command.mailbox or caller.agent or "")
-    await history_sizes(engine, caller, [mailbox] if mailbox else [], command.to, "to", ask)
+    return await history_sizes(engine, caller, [mailbox] if mailbox else [], command.to, "to", ask)
 
 
 async def history_sizes(
@@ -152,14 +172,14 @@ async def history_sizes(
     start: str | int,
     argument: str,
     ask: Ask,
-) -> None:
+) -> bool:
     """Count the settled mail behind ``start`` in each of the mailboxes that have any."""
-    if start == "latest":
-        return
+    known = ask.paged.histories
+    mailboxes = [mailbox for mailbox in mailboxes if mailbox.settled and mailbox.number not in known]
+    if not mailboxes or start == "latest":
+        return False
     start_id, start_at = read_start(Plan(engine.state, caller, ask), start, argument)
     for mailbox in mailboxes:
-        if not mailbox.settled:
-            continue
         settled = (mailbox.settled, mailbox.settled_bytes)
         row = await engine.read_row(
             "history_size",
@@ -174,7 +194,8 @@ async def history_sizes(
                 "id": -1,
             },
         )
-        ask.paged.histories[mailbox.number] = HistorySize(int(row[0]), int(row[1]), settled)
+        known[mailbox.number] = HistorySize(int(row[0]), int(row[1]), settled)
+    return True
 
 
 async def history_page(engine: Source, group: Group) -> HistoryPage | None:
@@ -216,7 +237,7 @@ def read_all(con: duckdb.DuckDBPyConnection, name: str, arguments: Any) -> Any:
     return con.execute(SQL[name], arguments).fetchall()
 
 
-PREPARE: dict[type[Any], Callable[[Source, Caller, Any, Ask], Coroutine[Any, Any, None]]] = {
+PREPARE: dict[type[Any], Callable[[Source, Caller, Any, Ask], Coroutine[Any, Any, bool]]] = {
     MailboxSend: for_send,
     MailboxAck: for_ack,
     MailboxDelete: for_delete,

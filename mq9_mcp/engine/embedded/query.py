@@ -25,9 +25,9 @@ case
     when o.state = 'backoff' and o.until <= $now then 'waiting'
     when o.state is not null then o.state
     when d.state is not null then d.state
-    when m.ending is not null then m.ending
     when m.only_group is not null and m.only_group <> $name then null
     when m.only_group is null and m.id < $start_id and m.visible_at <= $start_at then null
+    when m.ending is not null then m.ending
     when m.delayed and m.visible_at > $now then 'delayed'
     else 'waiting'
 end"""
@@ -72,7 +72,7 @@ def query(
         f"select {_COLUMNS} from {source} where {' and '.join(where)}"
         f" order by m.id {'desc' if descending else 'asc'} limit {command.limit}",
         arguments,
-    ).fetchall()
+    ).fetchmany(command.limit)  # DuckDB forgets the limit where it knows that a joined table has no row
     reply: dict[str, Any] = {"messages": _messages(con, rows, address, groups, now), "remaining": 0}
     if len(rows) == command.limit:
         arguments["cursor"] = rows[-1][0]
@@ -82,7 +82,7 @@ def query(
             f" limit {REMAINING_MAX})",
             arguments,
         ).fetchone()
-        reply["remaining"] = int(left[0]) if left else 0
+        reply["remaining"] = min(REMAINING_MAX, int(left[0])) if left else 0
         if reply["remaining"]:
             reply["next_cursor"] = str(rows[-1][0])
     return reply

@@ -72,7 +72,7 @@ class Store:
         except BaseException:
             self.lock.release()
             raise
-        self.folder = FolderProcess(self.path, self._memory_limit, folded, self._folded, self._fold_apart)
+        self.folder = self.new_folder(folded)
         self.messages = Messages(self.journal, self.folder)
         self.journal.start()
         self.folder.start()
@@ -82,6 +82,10 @@ class Store:
         gc.freeze()
         # A command makes dozens of short-lived objects and hardly a cycle: look for cycles less often.
         gc.set_threshold(GC_THRESHOLD, 20, 100)
+
+    def new_folder(self, folded: int) -> FolderProcess:
+        """Who folds, beginning after record ``folded``; a simulation folds step by step instead."""
+        return FolderProcess(self.path, self._memory_limit, folded, self._folded, self._fold_apart)
 
     def _open_and_rebuild(self) -> int:
         """Build the state; returns up to which record the tables go."""
