@@ -1,7 +1,7 @@
 # Works with GNU make 3.81 and later, a POSIX shell and Python 3.11 to 3.13. `make` alone lists the targets.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test crash faults fmt docs bench soak lock clean
+.PHONY: help setup demo test sim mutants crash faults fmt docs bench soak lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -43,7 +43,13 @@ test: $(READY) ## lint, formatting, types and all tests
 	@$(BIN)/ruff check --quiet
 	@$(BIN)/ruff format --quiet --check
 	@$(BIN)/mypy
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses auto
+
+sim: $(READY) ## drive engine and model through crashes and full disks; MINUTES=60 for an hour, SEED=7 for one
+	@$(BIN)/python -m tests.simulation.simulate --minutes $(or $(MINUTES),10) --seeds $(or $(SEED),1-1000000)
+
+mutants: $(READY) ## show that the simulation finds every planted mistake
+	@$(BIN)/python -m tests.simulation.mutants --seeds 5 --steps 400
 
 ROUNDS := 300
 
@@ -64,10 +70,8 @@ docs: $(READY) ## write the generated documentation pages anew
 bench: $(READY) ## measure the engine on this machine
 	@$(BIN)/python benchmarks/engine.py
 
-MINUTES := 20
-
 soak: $(READY) ## mixed load for long, does anything grow: make soak MINUTES=20
-	@$(BIN)/python benchmarks/soak.py --minutes $(MINUTES) --report docs/reference/soak.md
+	@$(BIN)/python benchmarks/soak.py --minutes $(or $(MINUTES),20) --report docs/reference/soak.md
 
 lock: ## pin all dependencies anew in requirements.lock
 	@$(find_python); \

@@ -18,6 +18,7 @@ FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 TOP = len(FLOORS) - 1
 PACKAGE = "mq9_mcp"  # holds the version, imports nothing, may be imported by all
 SEAM = "mq9_mcp.engine.base"
+MODEL = tuple(f"tests.simulation.{room}" for room in ("model", "sending", "passing", "shelf"))
 
 # What has a clock, randomness, threads, other processes or I/O.
 NOT_STILL = frozenset(
@@ -87,6 +88,15 @@ def engine_behind_seam(sources: Sequence[Source]) -> list[str]:
         for line, target in imports(source, known):
             if room_of(target) == "mq9_mcp.engine" and target != SEAM:
                 found.append(f"{source.path}:{line}: sees {target}, may only see {SEAM}")
+    return found
+
+
+def model_alone(source: Source) -> list[str]:
+    """The model of the simulation imports the standard library and its own rooms, nothing of the product."""
+    found = []
+    for line, target in imports(source, frozenset(MODEL)):
+        if target.split(".")[0] not in sys.stdlib_module_names and target not in MODEL:
+            found.append(f"{source.path}:{line}: the model may not import {target}")
     return found
 
 

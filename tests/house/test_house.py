@@ -134,6 +134,29 @@ def test_an_import_cycle_is_found() -> None:
     assert floors.import_cycles(cycle[:2]) == []
 
 
+# --- the model of the simulation ---
+
+
+def test_the_model_knows_nothing_of_the_product_and_is_small() -> None:
+    rooms = [source for source in TESTS if source.module in floors.MODEL]
+    assert len(rooms) == len(floors.MODEL)
+    assert [violation for source in rooms for violation in floors.model_alone(source)] == []
+    assert all(len(source.text.splitlines()) < 400 for source in rooms)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["from mq9_mcp.domain.limits import limit", "import mq9_mcp", "from tests.simulation.world import World"],
+)
+def test_a_model_that_looks_at_the_product_is_found(line: str) -> None:
+    assert len(floors.model_alone(Source("tests/simulation/model.py", line))) == 1
+
+
+def test_a_model_that_looks_at_itself_passes() -> None:
+    text = "import pickle\nfrom tests.simulation.shelf import Box, iso"
+    assert floors.model_alone(Source("tests/simulation/model.py", text)) == []
+
+
 # --- the domain ---
 
 
