@@ -167,6 +167,7 @@ class World:
         """One thing after another: commands, time, faults, looks."""
         rng = self.rng
         self.done["steps"] += 1
+        self.models = _distinct(self.models)
         dice = rng.random()
         if dice < 0.16:
             await self.pass_time()
@@ -365,7 +366,7 @@ class World:
             found = [one for model in self.models for one in _follow(model, call, ask, answer, why)]
             if not found:
                 raise Difference("\n".join(why) or f"nothing fits {answer}")
-            self.models = _distinct(found)
+            self.models = found if answer.fate == "answered" else _distinct(found)
             assert len(self.models) <= MODELS_MAX, "too many models could be true"
 
     async def look(self, share: float = 1) -> None:
