@@ -24,7 +24,7 @@ from tests.support import Desk, opened
 STRIDE = int(os.environ.get("MQ9_FAULT_STRIDE", "12"))
 WATCHED = ("open", "posix_fallocate", "pwrite", "fdatasync", "fsync", "ftruncate", "unlink")
 ERRORS = {"no room": errno.ENOSPC, "input/output error": errno.EIO}
-FIRST_SEGMENT = 9  # calls until there is one
+FIRST_SEGMENT = 10  # calls until there is one
 IN_A_ROW = (1, 5)  # a fault of a moment, and one that also meets what is done about it
 
 

@@ -173,7 +173,8 @@ class Journal:
         needed = max(self.segment_bytes, size + FRAME_HEADER + SEGMENT_HEADER)
         number = self.segments[-1].number + 1
         try:
-            segment = create_segment(self.disk, self.folder, number, self.last_seq + 1, needed)
+            quick = self._sync_s <= INLINE_S  # on a slow disk the loop must not wait for so much
+            segment = create_segment(self.disk, self.folder, number, self.last_seq + 1, needed, quick)
         except OSError as error:
             raise Unavailable(
                 "STORAGE_UNAVAILABLE",
