@@ -1,0 +1,1 @@
+"""Where calls come in: words in, words out; nothing is decided here."""
