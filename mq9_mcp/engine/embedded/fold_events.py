@@ -48,17 +48,7 @@ def _expired(fold: Rows, entry: Entry, event: e.Expired) -> None:
 
 
 def _leased(fold: Rows, entry: Entry, event: e.Leased) -> None:
-    for id in event.ids:
-        row = fold.touch(event.group, id)
-        row.state = "leased"
-        row.fence = entry.seq
-        row.secret = event.secret
-        row.until = event.until
-        row.worker = event.worker
-        row.principal = event.principal
-        row.lapsed = False
-        row.first_at = row.first_at or event.at
-        row.last_at = event.at
+    fold.lease(event, entry.seq)
 
 
 def _acked(fold: Rows, entry: Entry, event: e.Acked) -> None:

@@ -27,7 +27,7 @@ from mq9_mcp.engine.embedded.tail import Tail
 
 FOLD_BYTES = 4 * 1024 * 1024  # of records, folded in one transaction: memory for their rows is bounded
 FORGET_EVERY_MS = 60_000
-CHECKPOINT_BYTES = 16 * 1024 * 1024  # of DuckDB's log, until it is worked into the file
+CHECKPOINT_BYTES = 32 * 1024 * 1024  # of DuckDB's log, until it is worked into the file
 RETRY_S = 1.0
 CHECKPOINT_RETRY_S = 10.0
 

@@ -20,39 +20,34 @@ OPEN_COLUMNS = (
 NUMBERS = ("next_message", "next_mailbox", "next_group")
 
 
-class OpenRow:
+class OpenRow(msgspec.Struct, gc=False):
     """A delivery that is touched and not settled, as the table keeps it."""
 
-    __slots__ = (
-        "attempts",
-        "fence",
-        "first_at",
-        "lapsed",
-        "last_at",
-        "past",
-        "principal",
-        "reason",
-        "secret",
-        "state",
-        "stored",
-        "until",
-        "worker",
-    )
+    state: str = "waiting"
+    attempts: int = 0
+    fence: int = 0
+    secret: str = ""
+    until: int = 0
+    worker: str = ""
+    principal: str = ""
+    lapsed: bool = False
+    first_at: int = 0
+    last_at: int = 0
+    reason: str | None = None
+    past: dict[str, tuple[str, str | None]] | None = None
+    stored: bool = False  # the table has a row for it
 
-    def __init__(self) -> None:
-        self.state = "waiting"
-        self.attempts = 0
-        self.fence = 0
-        self.secret = ""
-        self.until = 0
-        self.worker = ""
-        self.principal = ""
+    def lease_again(self, event: e.Leased, fence: int) -> None:
+        """The message goes out under another lease."""
+        self.state = "leased"
+        self.fence = fence
+        self.secret = event.secret
+        self.until = event.until
+        self.worker = event.worker
+        self.principal = event.principal
         self.lapsed = False
-        self.first_at = 0
-        self.last_at = 0
-        self.reason: str | None = None
-        self.past: dict[str, tuple[str, str | None]] | None = None
-        self.stored = False  # the table has a row for it
+        self.first_at = self.first_at or event.at
+        self.last_at = event.at
 
     def row(self, group: int, message: int) -> tuple[Any, ...]:
         """The row in ``open_deliveries``."""
@@ -93,10 +88,7 @@ class Rows:
         self.open = {}
         rows = self.tables.con.execute(f"select {OPEN_COLUMNS} from open_deliveries").fetchall()
         for group, message, *values, past in rows:
-            row = self.open.setdefault(message, {})[group] = OpenRow()
-            names = ("state", "attempts", "fence", "secret", "until", "worker", "principal", "lapsed")
-            for name, value in zip((*names, "first_at", "last_at", "reason"), values, strict=True):
-                setattr(row, name, value)
+            row = self.open.setdefault(message, {})[group] = OpenRow(*values)
             row.past = msgspec.json.decode(past) if past else None
             row.stored = True
         self.mailbox_of = dict(self.tables.con.execute("select number, mailbox from groups").fetchall())
@@ -167,6 +159,21 @@ class Rows:
         self._dirty.add((group, message))
         return row
 
+    def lease(self, event: e.Leased, fence: int) -> None:
+        """Messages are handed out; most of them for the first time."""
+        group, at, until, secret, worker = event.group, event.at, event.until, event.secret, event.worker
+        open_, dirty, principal = self.open, self._dirty, event.principal
+        for id in event.ids:
+            rows = open_.get(id)
+            if rows is None:
+                rows = open_[id] = {}
+            row = rows.get(group)
+            if row is None:
+                rows[group] = OpenRow("leased", 0, fence, secret, until, worker, principal, False, at, at)
+            else:
+                row.lease_again(event, fence)
+            dirty.add((group, id))
+
     def settle(
         self,
         group: int,
@@ -179,10 +186,12 @@ class Rows:
         reason: str | None = None,
     ) -> None:
         """A group is done with a message: the open row becomes a settled one."""
-        rows = self.open.get(message, {})
-        row = rows.pop(group, None) or OpenRow()
+        rows = self.open.get(message)
+        row = rows.pop(group, None) if rows is not None else None
         if not rows:
             self.open.pop(message, None)
+        if row is None:
+            row = OpenRow()
         if row.stored:
             self._dirty.add((group, message))
         else:
