@@ -9,8 +9,7 @@ from starlette.routing import Route
 
 from mq9_mcp.broker.broker import Broker
 from mq9_mcp.domain.errors import Mq9Error, Refused
-from mq9_mcp.doors.answer import refusal
-from mq9_mcp.doors.attend import attended
+from mq9_mcp.doors.answer import answer, refusal
 from mq9_mcp.doors.caller import caller_of
 
 
@@ -20,10 +19,10 @@ def routes(broker: Broker) -> list[Route]:
     async def command(request: Request) -> Response:
         try:
             arguments = _arguments(await request.body())
-            name = request.path_params["command"]
-            return await attended(request, broker, caller_of(request), name, arguments)
+            reply = await broker.call(caller_of(request), request.path_params["command"], arguments)
         except Mq9Error as error:
             return refusal(error)
+        return answer(reply)
 
     return [Route("/v1/{command}", command, methods=["POST"])]
 
