@@ -83,8 +83,10 @@ JSON_HEADER = {"Content_Type": "application/json"}
         "0.0.0.0",
         "localhost.evil.example",
         "127.0.0.1.evil.example",
-    ]
-    + ["", "[::1", "mq9.example.evil"],
+        "",
+        "[::1",
+        "mq9.example.evil",
+    ],
 )
 @pytest.mark.parametrize("path", ["/v1/mailbox_send", "/health", "/metrics", "/nothing"])
 def test_a_foreign_host_does_not(url: str, host: str, path: str) -> None:
@@ -135,8 +137,16 @@ def test_json_gets_in(url: str, kind: str) -> None:
 
 @pytest.mark.parametrize(
     "kind",
-    ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "text/json", ""]
-    + ["application/json; charset=utf-16", "application/jsonx", "application/a2a+json"],
+    [
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "text/json",
+        "",
+        "application/json; charset=utf-16",
+        "application/jsonx",
+        "application/a2a+json",
+    ],
 )
 def test_what_a_form_can_post_does_not(url: str, kind: str) -> None:
     assert "Content-Type" in refused(post(url, Content_Type=kind), "INVALID_ARGUMENT")
@@ -191,10 +201,8 @@ def test_a_head_that_is_too_large_is_refused(url: str) -> None:
 def test_a_head_without_end_is_cut_off(url: str) -> None:
     with Line(url) as line:
         line.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\nX: ")
-        with pytest.raises((ConnectionError, AssertionError)):
-            for _ in range(1000):
-                line.write(b"x" * 65536)
-            line.answer()
+        with pytest.raises(ConnectionError):
+            line.write(b"x" * 64 * 1024 * 1024)
     assert get(url, "/health").status == 200
 
 
