@@ -150,8 +150,17 @@ SETTINGS: dict[str, Setting] = {
     ),
     "calls_max": Setting(
         int,
-        256,
+        1_024,
         "Calls in work at a time, without those that wait for mail; more are told to come again.",
+        "When many workers are woken at once, all of them get through.",
+        "calls",
+        1,
+        65_536,
+    ),
+    "calls_steady_max": Setting(
+        int,
+        128,
+        "The same when it is reached for longer than a burst of half a second.",
         "Enough to fill every commit, few enough that each is answered soon.",
         "calls",
         1,
@@ -217,6 +226,7 @@ class Settings(Struct, kw_only=True, frozen=True):
     header_bytes_max: int = _default("header_bytes_max")
     connections_max: int = _default("connections_max")
     calls_max: int = _default("calls_max")
+    calls_steady_max: int = _default("calls_steady_max")
     waiting_max: int = _default("waiting_max")
     disk_free_bytes_min: int = _default("disk_free_bytes_min")
     journal_bytes: int = _default("journal_bytes")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import time
 import traceback
 from collections import Counter
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from mq9_mcp.doors.head import Heads
 HEALTH = "/health"
 SURPLUS = "mq9.surplus"  # in the scope's state: this connection is one too many
 ADMITTED = "mq9.admitted"  # in the scope's state: the connection counted this call before it began
+BURST_S = 0.5  # so long it may be busy before it is steady load; and a pause so long ends that
 CLOSE = {"connection": "close"}
 log = logging.getLogger("mq9.doors")
 
@@ -36,12 +38,23 @@ class Bounds(NamedTuple):
 class Load:
     """What is in work now, and what was refused since the start.
 
-    Calls that ``waiting()`` counts wait for others: they take no room.
+    A burst of ``calls_max`` is taken in; when ``calls_steady_max`` was reached again and again for a
+    while, only so many, because each call waits for those that came with it. Calls that ``waiting()``
+    counts wait for others: they take no room.
     """
 
-    def __init__(self, calls_max: int, waiting: Callable[[], int] = lambda: 0) -> None:
+    def __init__(
+        self,
+        calls_max: int,
+        calls_steady_max: int,
+        waiting: Callable[[], int] = lambda: 0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.calls_max = calls_max
+        self.calls_steady_max = calls_steady_max
         self.waiting = waiting
+        self._clock = clock
+        self._busy_since = self._busy_at = -BURST_S
         self.calls = 0
         self.admitted = 0  # calls that a connection let in and that have not begun yet
         self.connections = 0
@@ -51,7 +64,14 @@ class Load:
 
     def full(self) -> bool:
         """There is no room for one more call."""
-        return self.calls + self.admitted - self.waiting() >= self.calls_max
+        calls = self.calls + self.admitted - self.waiting()
+        if calls < self.calls_steady_max and calls < self.calls_max:
+            return False
+        now = self._clock()
+        if now - self._busy_at > BURST_S:
+            self._busy_since = now
+        self._busy_at = now
+        return calls >= self.calls_max or now - self._busy_since > BURST_S
 
 
 class Guard:
@@ -184,7 +204,7 @@ def _plain(path: str) -> str:
 
 def too_many_calls() -> Unavailable:
     """The refusal of a call for which there is no room now."""
-    return _again("calls in work", "calls_max")
+    return _again("calls in work", "calls_max or calls_steady_max")
 
 
 def _again(what: str, name: str) -> Unavailable:

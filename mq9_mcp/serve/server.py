@@ -51,19 +51,22 @@ def make_app(broker: Broker, settings: Settings, load: Load | None = None) -> St
     """Every door over one broker, behind one guard."""
     load = load or _load(broker, settings)
     bounds = Bounds(settings.request_bytes_max, settings.bodies_bytes_max)
-    heads = Heads(settings.header_bytes_max, settings.allowed_hosts, settings.allowed_origins)
     return Starlette(
         routes=[
             *rest.routes(broker),
             *web.routes(broker, load, settings.disk_free_bytes_min),
         ],
-        middleware=[Middleware(Guard, heads, bounds, load)],
+        middleware=[Middleware(Guard, _heads(settings), bounds, load)],
         exception_handlers={HTTPException: _no_such_thing},
     )
 
 
 def _load(broker: Broker, settings: Settings) -> Load:
-    return Load(settings.calls_max, lambda: broker.waiting)
+    return Load(settings.calls_max, settings.calls_steady_max, lambda: broker.waiting)
+
+
+def _heads(settings: Settings) -> Heads:
+    return Heads(settings.header_bytes_max, settings.allowed_hosts, settings.allowed_origins)
 
 
 def _no_such_thing(request: Request, error: Exception) -> Response:
@@ -151,7 +154,7 @@ async def serve(settings: Settings, ready: Callable[[str], None], any_port: bool
         load = _load(broker, settings)
         config = uvicorn.Config(
             make_app(broker, settings, load),
-            http=bounded(settings.connections_max, settings.header_bytes_max, load),
+            http=bounded(settings.connections_max, _heads(settings), load, web.alive()),
             ws="none",
             lifespan="off",
             access_log=False,

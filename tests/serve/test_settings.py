@@ -37,7 +37,7 @@ def test_a_setting_has_a_row_in_the_reference_a_help_and_a_reason(name: str) -> 
 
 def test_without_a_word_the_defaults_count(tmp_path: Path) -> None:
     settings = load_settings({"data": str(tmp_path)}, {})
-    assert (settings.host, settings.port, settings.calls_max) == ("127.0.0.1", 9009, 256)
+    assert (settings.host, settings.port, settings.calls_max) == ("127.0.0.1", 9009, 1024)
     assert settings.given == {"data"}
     assert load_settings({}, {}).data == default_data().absolute()
 

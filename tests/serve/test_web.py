@@ -32,7 +32,7 @@ def caller(app: ASGIApp) -> httpx.AsyncClient:
 
 def web(desk: Desk, free_bytes_min: int = 0) -> httpx.AsyncClient:
     """A client of the desk's own web door."""
-    return caller(Starlette(routes=routes(desk.broker, Load(1), free_bytes_min)))
+    return caller(Starlette(routes=routes(desk.broker, Load(1, 1), free_bytes_min)))
 
 
 async def numbers(client: httpx.AsyncClient) -> dict[str, float]:

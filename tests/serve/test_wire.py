@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from mq9_mcp.doors.guard import Load
 from tests.serve.http import JSON, Line, call, head, metric
 from tests.serve.process import eventually, serving
 
@@ -93,6 +94,29 @@ def test_an_address_that_is_none_is_refused_and_counts_nothing(url: str) -> None
             line.write(b"POST http://[::1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert line.answer().status == 400
     assert call(url, "mailbox_send", to="anna", text="after").status == 200
+
+
+def test_a_burst_gets_in_and_steady_load_is_kept_small() -> None:
+    now = 100.0
+    load = Load(8, 2, clock=lambda: now)
+
+    def taken(calls: int) -> int:
+        """How many of so many calls at once are let in; all of them end."""
+        before = load.calls
+        for _ in range(calls):
+            load.calls += not load.full()
+        taken, load.calls = load.calls - before, before
+        return taken
+
+    assert taken(20) == 8, "a burst"
+    now += 0.5
+    assert taken(20) == 8, "not longer than a burst may last"
+    now += 0.25
+    assert [taken(20), taken(1)] == [2, 1], "busy for longer than that"
+    now += 0.25
+    assert taken(20) == 2
+    now += 0.75
+    assert taken(20) == 8, "it was quiet for a while"
 
 
 def test_the_start_of_the_data_directory_is_private(tmp_path: Path) -> None:

@@ -16,13 +16,18 @@ from mq9_mcp.doors.guard import HEALTH, Load
 from mq9_mcp.doors.web.metrics import CONTENT_TYPE, Metrics
 
 
+def alive() -> Response:
+    """The answer to ``/health``."""
+    return answer({"status": "ok", "version": __version__, "pid": os.getpid()})
+
+
 def routes(broker: Broker, load: Load, free_bytes_min: int) -> list[Route]:
     """The three routes; with less room on the disk than ``free_bytes_min`` it is not ready."""
-    alive = answer({"status": "ok", "version": __version__, "pid": os.getpid()})
+    living = alive()
     metrics = Metrics(broker, load)
 
     async def health(request: Request) -> Response:  # noqa: ARG001
-        return alive
+        return living
 
     async def ready(request: Request) -> Response:  # noqa: ARG001
         trouble = _trouble(broker, free_bytes_min)
