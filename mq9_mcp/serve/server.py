@@ -123,6 +123,11 @@ class _Server(uvicorn.Server):
         self.should_exit = True
         self.close_broker()
 
+    def stop_listening(self) -> None:
+        """Take no connections any more."""
+        for one in getattr(self, "servers", ()):
+            one.close()
+
     def close_broker(self) -> asyncio.Task[None]:
         """Take no new work from now on; done when everything is on disk."""
         if self.closing is None:
@@ -175,6 +180,7 @@ async def serve(settings: Settings, ready: Callable[[str], None], any_port: bool
         try:
             await server.serve(sockets=[listening, *(listening.dup() for _ in range(ACCEPTS - 1))])
         finally:
+            server.stop_listening()
             await server.close_broker()
 
 
@@ -261,13 +267,14 @@ def _code(error: Exception) -> int:
 
 def _started(settings: Settings, url: str) -> None:
     """Say in plain words what runs, to people and to the log."""
-    print(
-        f"mq9 {__version__} listens on {url}\n"
-        f"data: {settings.data}\n"
-        "no keys: only programs on this machine can call, and all of them are principal 'local'; "
-        "stop with Ctrl+C or SIGTERM",
-        flush=True,
-    )
+    with contextlib.suppress(OSError):  # nobody may be there to read it
+        print(
+            f"mq9 {__version__} listens on {url}\n"
+            f"data: {settings.data}\n"
+            "no keys: only programs on this machine can call, and all of them are principal 'local'; "
+            "stop with Ctrl+C or SIGTERM",
+            flush=True,
+        )
     log.info(
         "started: %s",
         url,

@@ -96,6 +96,17 @@ def test_it_says_in_plain_words_what_runs(tmp_path: Path) -> None:
     assert server.end() == 0
 
 
+def test_it_serves_although_nobody_reads_its_words(tmp_path: Path) -> None:
+    server = Server(tmp_path / "data")
+    assert server.process.stdout is not None
+    server.process.stdout.close()
+    eventually(lambda: server.logged("started"), "it started")
+    server.url = server.logged("started")[0]["message"].split()[-1]
+    assert get(server.url, "/ready").status == 200
+    server.signal()
+    assert server.end() == 0
+
+
 def refused_start(server: Server, code: int) -> str:
     """The words of a start that must be refused."""
     assert server.end() == code
