@@ -12,6 +12,7 @@ from mq9_mcp.broker.bell import Bell, Ring
 from mq9_mcp.broker.clock import Clock
 from mq9_mcp.broker.receipts import send_and_wait
 from mq9_mcp.broker.secret import secrets
+from mq9_mcp.broker.stream import Stream
 from mq9_mcp.domain.commands import Command, MailboxFetch, MailboxSend
 from mq9_mcp.domain.errors import Unavailable
 from mq9_mcp.domain.plan import Ask
@@ -50,7 +51,7 @@ class Broker:
     async def execute(self, caller: Caller, command: Command) -> dict[str, Any]:
         """Execute a command; the reply rests on nothing that is not on disk. Raises ``Mq9Error``."""
         if self.stopping:
-            raise Unavailable("SHUTTING_DOWN", "the broker is stopping", "connect again in a moment")
+            raise stopping()
         self._calls += 1
         try:
             if isinstance(command, MailboxFetch) and command.wait_s:
@@ -66,6 +67,12 @@ class Broker:
                 self._early.set()
             if self.stopping and not self._calls:
                 self._idle.set()
+
+    def stream(self, caller: Caller, after: int | None) -> Stream:
+        """What happens from now on, or happened after record ``after``, as the caller may see it."""
+        if self.stopping:
+            raise stopping()
+        return Stream(self.engine, caller, after)
 
     def give_back(self, reply: dict[str, Any]) -> None:
         """Release the leases of a fetch reply that could not be handed over; no attempt is counted."""
@@ -130,6 +137,11 @@ class Broker:
 
     async def __aexit__(self, *exception: object) -> None:
         await self.close()
+
+
+def stopping() -> Unavailable:
+    """What a caller hears from a broker that stops."""
+    return Unavailable("SHUTTING_DOWN", "the broker is stopping", "connect again in a moment")
 
 
 async def start_broker(engine: Engine, clock: Clock | None = None) -> Broker:

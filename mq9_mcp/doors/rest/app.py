@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
@@ -13,8 +14,11 @@ from mq9_mcp.broker.catalogue import CATALOGUE
 from mq9_mcp.domain.errors import Mq9Error, Refused
 from mq9_mcp.doors.answer import answer, refusal
 from mq9_mcp.doors.rest.call import call
+from mq9_mcp.doors.rest.events import events
 
 PREFIX = "/v1/"
+EVENTS = "events"
+READ = ("GET", "HEAD")
 
 
 class Rest:
@@ -25,20 +29,28 @@ class Rest:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        name = scope["path"].removeprefix(PREFIX)
+        name, method = scope["path"].removeprefix(PREFIX), scope["method"]
         if name in CATALOGUE:
-            if scope["method"] == "POST":
-                return await call(self.broker, name, scope, receive, send)
-            return await _wrong_method(scope, receive, send, "POST")
+            if method == "POST":
+                await call(self.broker, name, scope, receive, send)
+            else:
+                await _wrong_method(method, "POST")(scope, receive, send)
+            return
         try:
-            check_name(name)
+            if name != EVENTS:
+                check_name(name)
+            if method in READ:
+                await events(self.broker, scope, receive, send)
+            else:
+                await _wrong_method(method, *READ)(scope, receive, send)
         except Mq9Error as error:
             await refusal(error)(scope, receive, send)
 
 
-async def _wrong_method(scope: Scope, receive: Receive, send: Send, *accepted: str) -> None:
-    error = Refused("INVALID_ARGUMENT", f"method: {scope['method'][:16]!a}; accepted: {', '.join(accepted)}")
-    await answer({"error": error.as_dict()}, 405, {"allow": ", ".join(accepted)})(scope, receive, send)
+def _wrong_method(seen: str, *accepted: str) -> Response:
+    words = ", ".join(accepted)
+    error = Refused("INVALID_ARGUMENT", f"method: {seen[:16]!a}; accepted: {words}")
+    return answer({"error": error.as_dict()}, 405, {"allow": words})
 
 
 def routes(broker: Broker) -> Sequence[BaseRoute]:
