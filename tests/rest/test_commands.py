@@ -137,7 +137,8 @@ def test_what_is_no_command_is_refused_by_name(tmp_path: Path) -> None:
 def test_another_method_is_refused(tmp_path: Path) -> None:
     async def body(site: Site) -> None:
         for method in ("GET", "PUT", "DELETE", "PATCH", "OPTIONS"):
-            answer = await site.client.request(method, "/v1/mailbox_send")
+            json_only = {"content-type": "application/json"}
+            answer = await site.client.request(method, "/v1/mailbox_send", headers=json_only)
             assert error_of(answer, 405) == f"method: '{method}'; accepted: POST"
             assert answer.headers["allow"] == "POST"
 

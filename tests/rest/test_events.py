@@ -175,7 +175,7 @@ def test_where_a_stream_cannot_begin_is_refused(tmp_path: Path) -> None:
         await refused("?after=", f"after: ''; {words}")
         await refused("", f"Last-Event-ID: 'x'; {words}", last_event_id="x")
         await refused("?since=3", "'since': unknown; accepted: after")
-        answer = await site.client.post("/v1/events")
+        answer = await site.post("events")
         assert error_of(answer, 405) == "method: 'POST'; accepted: GET, HEAD"
         answer = await site.client.get("/v1/events", headers={"authorization": "Bearer x"})
         error_of(answer, 401, "UNAUTHENTICATED")

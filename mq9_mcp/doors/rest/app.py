@@ -38,13 +38,20 @@ class Rest:
             return
         try:
             if name != EVENTS:
-                check_name(name)
+                self._check(name)
             if method in READ:
                 await events(self.broker, scope, receive, send)
             else:
                 await _wrong_method(method, *READ)(scope, receive, send)
         except Mq9Error as error:
             await refusal(error)(scope, receive, send)
+
+    def _check(self, name: str) -> None:
+        try:
+            check_name(name)
+        except Mq9Error as error:
+            self.broker.tally.refused(name, error)
+            raise
 
 
 def _wrong_method(seen: str, *accepted: str) -> Response:

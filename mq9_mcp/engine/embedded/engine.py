@@ -35,9 +35,10 @@ from mq9_mcp.domain.plan import Ask, Paged, Plan, Unprepared
 from mq9_mcp.domain.settle import close
 from mq9_mcp.domain.shown import Places
 from mq9_mcp.domain.state import NEVER, Caller, Group, Mailbox
-from mq9_mcp.engine.base import Committed, Listener
+from mq9_mcp.engine.base import Committed, Figures, Listener
 from mq9_mcp.engine.embedded import prepare
 from mq9_mcp.engine.embedded.disk import Disk
+from mq9_mcp.engine.embedded.figures import figures
 from mq9_mcp.engine.embedded.housekeeping import JOURNAL_BYTES, Housekeeping
 from mq9_mcp.engine.embedded.journal import SEGMENT_BYTES, not_written
 from mq9_mcp.engine.embedded.messages import copy_of
@@ -182,6 +183,10 @@ class EmbeddedEngine(Store):
         """Release the leases of a fetch reply that did not reach its caller; no attempt is counted."""
         tokens = [read_lease_token(message["lease"]) for message in reply["messages"]]
         self._release([token for token in tokens if token is not None], ask)
+
+    async def figures(self) -> Figures:
+        """The engine in numbers; gives way to others while it counts."""
+        return await figures(self)
 
     def journal_span(self) -> tuple[int, int]:
         """The first record that ``follow`` still tells, and the last one on disk."""
