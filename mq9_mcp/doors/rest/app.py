@@ -12,12 +12,14 @@ from mq9_mcp.broker.arguments import check_name
 from mq9_mcp.broker.broker import Broker
 from mq9_mcp.broker.catalogue import CATALOGUE
 from mq9_mcp.domain.errors import Mq9Error, Refused
-from mq9_mcp.doors.answer import answer, refusal
+from mq9_mcp.doors.answer import JSON, answer, refusal
 from mq9_mcp.doors.rest.call import call
 from mq9_mcp.doors.rest.events import events
+from mq9_mcp.doors.rest.openapi import document
 
 PREFIX = "/v1/"
 EVENTS = "events"
+OPENAPI = "openapi.json"
 READ = ("GET", "HEAD")
 
 
@@ -37,12 +39,14 @@ class Rest:
                 await _wrong_method(method, "POST")(scope, receive, send)
             return
         try:
-            if name != EVENTS:
+            if name not in (EVENTS, OPENAPI):
                 self._check(name)
-            if method in READ:
+            if method not in READ:
+                await _wrong_method(method, *READ)(scope, receive, send)
+            elif name == EVENTS:
                 await events(self.broker, scope, receive, send)
             else:
-                await _wrong_method(method, *READ)(scope, receive, send)
+                await Response(document(), media_type=JSON)(scope, receive, send)
         except Mq9Error as error:
             await refusal(error)(scope, receive, send)
 
