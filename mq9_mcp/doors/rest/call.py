@@ -10,7 +10,6 @@ from collections.abc import Coroutine
 from typing import Any, cast
 
 import msgspec
-from starlette.requests import HTTPConnection
 from starlette.types import Message, Receive, Scope, Send
 
 from mq9_mcp.broker.arguments import read_arguments, read_json, read_object
@@ -36,7 +35,7 @@ async def call(broker: Broker, name: str, scope: Scope, receive: Receive, send: 
     """Execute the command ``name`` with the body as its arguments and answer."""
     command: Command | None = None
     try:
-        caller = caller_of(HTTPConnection(scope))
+        caller = caller_of(scope["headers"])
         command = _command(broker, name, scope, await _body(receive))
         work = broker.execute(caller, command)
         reply = await (_unless_hung_up(broker, command, work, receive) if waits(command) else work)

@@ -31,8 +31,7 @@ AppStatus.enable_automatic_graceful_drain = False
 
 async def events(broker: Broker, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer with the stream; raises ``Mq9Error`` before it begins."""
-    connection = HTTPConnection(scope)
-    stream = broker.stream(caller_of(connection), _after(connection))
+    stream = broker.stream(caller_of(scope["headers"]), _after(HTTPConnection(scope)))
     response = EventSourceResponse(
         _told(stream),
         ping=HEARTBEAT_S,
