@@ -1,7 +1,7 @@
 # Works with GNU make 3.81 and later, a POSIX shell and Python 3.11 to 3.13. `make` alone lists the targets.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test sim mutants crash faults fmt docs bench bench-doors soak lock clean
+.PHONY: help setup demo test sim mutants crash faults fmt docs bench bench-doors soak overload lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -75,6 +75,9 @@ bench-doors: $(READY) ## measure REST beside a bare route, with the same load
 
 soak: $(READY) ## mixed load for long, does anything grow: make soak MINUTES=20
 	@$(BIN)/python benchmarks/soak.py --minutes $(or $(MINUTES),20) --report docs/reference/soak.md
+
+overload: $(READY) ## four times more calls than it can do, for long: make overload SECONDS=30
+	@$(BIN)/python -m benchmarks.overload --seconds $(or $(SECONDS),30)
 
 lock: ## pin all dependencies anew in requirements.lock
 	@$(find_python); \

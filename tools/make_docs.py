@@ -589,14 +589,15 @@ def _rest() -> Iterable[str]:
     yield (
         "`GET /v1/events?after=SEQUENCE` tells every record of the journal after that one with something to "
         "see for the caller: events of mailboxes that its principal owns, and messages that it sent. No "
-        "bodies, no leases. Without `after` it begins now; `Last-Event-ID` counts before `after`. An `after` "
-        "that the journal does not reach back to is refused, and the refusal names the first that can be had.\n"
+        "bodies, no leases. Without `after` it begins now; `Last-Event-ID` counts before `after`. An "
+        "`after` that the journal does not reach back to is refused, and the refusal names the first that "
+        "can be had.\n"
     )
     yield (
         f"The data of an event is `{{seq, at, events}}`, its id the sequence. Every {HEARTBEAT_S} seconds a "
         "comment comes with the id of the last record, so a reader that comes back does not read again what "
-        "was not for it. A reader so slow that the journal went on without it gets an event `error` with the error "
-        "shape, and the stream ends; it also ends when the broker stops.\n"
+        "was not for it. A reader so slow that the journal went on without it gets an event `error` with "
+        "the error shape, and the stream ends; it also ends when the broker stops.\n"
     )
     kinds = get_args(events.AnyEvent)
     _same(SHOWN, map(_tag, kinds), "shown events")

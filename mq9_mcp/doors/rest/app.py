@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mq9_mcp.broker.arguments import check_name
 from mq9_mcp.broker.broker import Broker
@@ -64,6 +61,15 @@ def _wrong_method(seen: str, *accepted: str) -> Response:
     return answer({"error": error.as_dict()}, 405, {"allow": words})
 
 
-def routes(broker: Broker) -> Sequence[BaseRoute]:
-    """Everything below ``/v1``."""
-    return [Route(f"{PREFIX}{{path:path}}", Rest(broker))]
+def before(others: ASGIApp, broker: Broker) -> ASGIApp:
+    """An application that answers everything below ``/v1`` and leaves the rest to ``others``.
+
+    A router would cost a send more than reading and deciding it does.
+    """
+    rest = Rest(broker)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        below = scope["type"] == "http" and scope["path"].startswith(PREFIX)
+        await (rest if below else others)(scope, receive, send)
+
+    return app
