@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -58,7 +59,6 @@ def serve_bare() -> None:
     """Run the bare route; its address is the first line that it prints."""
     config = uvicorn.Config(
         Starlette(routes=[Route("/v1/mailbox_send", bare, methods=["POST"])]),
-        port=0,
         http="httptools",
         ws="none",
         lifespan="off",
@@ -67,9 +67,11 @@ def serve_bare() -> None:
         proxy_headers=False,
         server_header=False,
     )
-    listening = config.bind_socket()
-    print(f"http://127.0.0.1:{listening.getsockname()[1]}", flush=True)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listening,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        print(f"http://127.0.0.1:{listening.getsockname()[1]}", flush=True)
         runner.run(uvicorn.Server(config).serve(sockets=[listening]))
 
 

@@ -73,12 +73,19 @@ def _no_such_thing(request: Request, error: Exception) -> Response:
 
 
 class _Server(uvicorn.Server):
-    """Stops in order: no new work, who waits is answered, all is on disk, then the connections end."""
+    """Stops in order: no new work, who waits is answered, all is on disk, then the connections end.
 
-    def __init__(self, config: uvicorn.Config, broker: Broker, tell_stopping: Callable[[], None]) -> None:
+    ``tell(url)`` is called when callers are answered and a signal stops in order, ``tell(None)`` when
+    nobody is to come any more.
+    """
+
+    def __init__(
+        self, config: uvicorn.Config, broker: Broker, url: str, tell: Callable[[str | None], None]
+    ) -> None:
         super().__init__(config)
         self.broker = broker
-        self.tell_stopping = tell_stopping
+        self.url = url
+        self.tell = tell
         self.closing: asyncio.Task[None] | None = None
 
     @contextlib.contextmanager
@@ -94,6 +101,11 @@ class _Server(uvicorn.Server):
                 loop.remove_signal_handler(one)
                 signal.signal(one, signal.SIG_IGN)  # all is done: one more is no reason to end badly
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take calls."""
+        await super().startup(sockets)
+        self.tell(self.url)
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
         """The first signal stops; after a second one nobody waits for callers any more."""
         name = signal.Signals(sig).name
@@ -108,7 +120,7 @@ class _Server(uvicorn.Server):
     def close_broker(self) -> asyncio.Task[None]:
         """Take no new work from now on; done when everything is on disk."""
         if self.closing is None:
-            self.tell_stopping()
+            self.tell(None)
             self.closing = asyncio.get_running_loop().create_task(self.broker.close())
         return self.closing
 
@@ -147,11 +159,14 @@ async def serve(settings: Settings, ready: Callable[[str], None], any_port: bool
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=DRAIN_S,
         )
-        server = _Server(config, broker, engine.lock.tell)  # from a stop on nobody is sent to the address
-        try:
-            url = _url(settings.host, listening.getsockname()[1])
+
+        def tell(url: str | None) -> None:
             engine.lock.tell(url)
-            ready(url)
+            if url is not None:
+                ready(url)
+
+        server = _Server(config, broker, _url(settings.host, listening.getsockname()[1]), tell)
+        try:
             await server.serve(sockets=[listening, *(listening.dup() for _ in range(ACCEPTS - 1))])
         finally:
             await server.close_broker()

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
 from mq9_mcp.domain.state import Caller
 from tests.rest.site import Site, error_of, run_site, until
+from tests.serve.process import serving
 
 
 class Told:
@@ -158,8 +161,8 @@ def test_where_a_stream_cannot_begin_is_refused(tmp_path: Path) -> None:
             answer = await site.client.get(f"/v1/events{query}", headers=named)
             assert error_of(answer, 400) == message
 
-        for _ in range(20):
-            await site.call("mailbox_send", to="box", text="x" * 2000)
+        for _ in range(12):
+            await site.call("mailbox_send", to="box", text="x" * 4000)
             for message in (await site.call("mailbox_fetch", mailbox="box"))["messages"]:
                 await site.call("mailbox_ack", items=[{"lease": message["lease"]}])
         await site.call("mailbox_query", mailbox="box")
@@ -195,6 +198,18 @@ def test_a_stream_ends_cleanly_when_the_broker_stops(tmp_path: Path) -> None:
         error_of(await site.client.get("/v1/events"), 503, "SHUTTING_DOWN")
 
     run_site(body, tmp_path, "box")
+
+
+def test_a_stream_ends_cleanly_when_the_server_is_told_to_stop(tmp_path: Path) -> None:
+    with serving(tmp_path / "data") as server:
+        parts = urlsplit(server.url)
+        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=30)
+        connection.request("GET", "/v1/events?after=0")
+        answer = connection.getresponse()
+        assert answer.readline().startswith(b": events after 0")
+        server.signal()
+        assert answer.read().endswith(b"\n\r\n")  # the end of an event, and a whole answer
+        connection.close()
 
 
 def test_a_reader_that_hangs_up_is_let_go(tmp_path: Path) -> None:
