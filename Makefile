@@ -1,7 +1,7 @@
 # Works with GNU make 3.81 and later, a POSIX shell and Python 3.11 to 3.13. `make` alone lists the targets.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test sim mutants crash faults fmt docs bench soak overload lock clean
+.PHONY: help setup demo test sim mutants crash faults fmt docs bench bench-doors soak overload lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -21,7 +21,7 @@ if [ -z "$$py" ]; then echo '$(NEEDED)' >&2; exit 1; fi
 endef
 
 help: ## list the targets
-	@sed -n 's/^\([a-z][a-z]*\):[^#]*## \(.*\)$$/make \1 - \2/p' Makefile
+	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## \(.*\)$$/make \1 - \2/p' Makefile
 
 setup: $(READY) ## make .venv with everything pinned in requirements.lock
 	@:
@@ -69,6 +69,9 @@ docs: $(READY) ## write the generated documentation pages anew
 
 bench: $(READY) ## measure the engine on this machine
 	@$(BIN)/python benchmarks/engine.py
+
+bench-doors: $(READY) ## measure REST beside a bare route, with the same load
+	@$(BIN)/python benchmarks/doors.py --markdown docs/reference/benchmarks-doors.md
 
 soak: $(READY) ## mixed load for long, does anything grow: make soak MINUTES=20
 	@$(BIN)/python benchmarks/soak.py --minutes $(or $(MINUTES),20) --report docs/reference/soak.md
