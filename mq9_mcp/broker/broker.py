@@ -67,6 +67,11 @@ class Broker:
             if self.stopping and not self._calls:
                 self._idle.set()
 
+    def give_back(self, reply: dict[str, Any]) -> None:
+        """Release the leases of a fetch reply that could not be handed over; no attempt is counted."""
+        if reply["messages"]:
+            self.engine.give_back(reply, self.ask())
+
     async def _long_poll(self, caller: Caller, command: MailboxFetch) -> dict[str, Any]:
         """A fetch that waits: it stands in line before it looks, so nothing slips between."""
         loop = asyncio.get_running_loop()
