@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 
 CONNECT_S = 5.0
 CONNECTIONS = 100  # at once; more calls wait for one of these
-# Below the five seconds after which common servers close an idle connection: no call meets one that ends.
-IDLE_S = 4.0
+IDLE_S = 30.0  # less than the server's minute: no call meets a connection that is just being closed
 WHOLE_BYTES = 2**20  # larger bodies are written in pieces
 
 
