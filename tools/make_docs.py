@@ -25,6 +25,7 @@ from mq9_mcp.domain.limits import LIMITS
 from mq9_mcp.engine.embedded.engine import EmbeddedEngine
 from mq9_mcp.engine.embedded.frame import FRAME_HEADER, RECORD_HEADER, SEGMENT_HEADER
 from mq9_mcp.engine.embedded.tables import SCHEMA_VERSION, migrations
+from mq9_mcp.settings import CONFIG_FILE, SETTINGS, Setting, flag, variable
 
 REFERENCE = Path(__file__).resolve().parents[1] / "docs" / "reference"
 NOTE = "<!-- Made by `make docs` from the code; edits here are lost. -->"
@@ -307,6 +308,7 @@ def _limits() -> Iterable[str]:
 
 def _settings() -> Iterable[str]:
     yield "# Settings\n"
+    yield from _server_settings()
     yield "## Mailbox settings\n"
     yield (
         "`settings` of [`mailbox_create`](commands.md#mailbox_create) and, later, of "
@@ -342,6 +344,30 @@ def _settings() -> Iterable[str]:
         ("option", "default", "what"),
         ((f"`{one.name}`", _option_default(one.default), ENGINE_OPTIONS[one.name]) for one in options),
     )
+
+
+def _server_settings() -> Iterable[str]:
+    yield "## Server settings\n"
+    yield (
+        "What `mq9 serve` and a daemon are told. `log_level` is the flag `--log-level`, the variable "
+        f"`MQ9_LOG_LEVEL` and the key `log_level` of a TOML file: the one that `{flag('config')}` or "
+        f"`{variable('config')}` names, else `{CONFIG_FILE}` in the data directory. A flag counts before a "
+        "variable, that before the file, that before the default. What is unknown, of a wrong type or out of "
+        "bounds is refused. [Run the server](../how-to/run-the-server.md) has more.\n"
+    )
+    yield from _table(
+        ("setting", "accepted", "unit", "default", "what", "why"),
+        (
+            (f"`{name}`", one.accepted, one.unit, _setting_default(one), one.help, one.reason)
+            for name, one in SETTINGS.items()
+        ),
+    )
+
+
+def _setting_default(one: Setting) -> str:
+    if one.default is None:
+        return ""
+    return ", ".join(one.default) if one.kind is list else f"`{one.default}`"
 
 
 def _option_default(value: Any) -> str:

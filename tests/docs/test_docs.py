@@ -17,6 +17,7 @@ from mq9_mcp.domain.delivery import DeliveryState, Step
 from mq9_mcp.domain.errors import CODES
 from mq9_mcp.domain.events import AnyEvent
 from mq9_mcp.domain.limits import LIMITS
+from mq9_mcp.settings import SETTINGS
 from tests.docs.markdown import Code, anchors, broken_links, fences, links, python_blocks, run_block, run_page
 from tests.house.source import ROOT, tree_paths
 from tools.make_docs import NOTE, REFERENCE, pages
@@ -59,7 +60,7 @@ def test_everything_has_a_heading(page: str, names: list[str]) -> None:
     ("page", "names"),
     [
         ("limits.md", list(LIMITS)),
-        ("settings.md", list(SettingsArguments.__struct_fields__)),
+        ("settings.md", [*SettingsArguments.__struct_fields__, *SETTINGS]),
         ("states.md", [*DeliveryState, *Step]),
     ],
 )

@@ -34,12 +34,15 @@ class HungUp(Exception):
 
 async def call(broker: Broker, name: str, scope: Scope, receive: Receive, send: Send) -> None:
     """Execute the command ``name`` with the body as its arguments and answer."""
+    command: Command | None = None
     try:
         caller = caller_of(HTTPConnection(scope))
         command = _command(name, scope, await _body(receive))
         work = broker.execute(caller, command)
         reply = await (_unless_hung_up(broker, command, work, receive) if _waits(command) else work)
     except Mq9Error as error:
+        if command is None:
+            broker.tally.refused(name, error)
         await refusal(error)(scope, receive, send)
     except HungUp:
         return
