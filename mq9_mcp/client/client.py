@@ -88,7 +88,7 @@ class Mq9Client(MailboxCommands, GroupCommands, Consuming):
                 failure, passing = ConnectionFailed(lost.url, lost.why, unknown=lost.sent), True
             else:
                 if answer.status == _OK:
-                    return _decode(answer.body)
+                    return _reply(answer, self.url)
                 failure, passing = _judged(answer, self.url)
                 after = answer.retry_after
             done = isinstance(failure, ConnectionFailed) and failure.unknown
@@ -96,6 +96,13 @@ class Mq9Client(MailboxCommands, GroupCommands, Consuming):
                 raise failure
             if not await patience.pause(after, None if self._wire.met else FIRST_CONTACT_S):
                 raise failure
+
+
+def _reply(answer: Answer, url: str) -> dict[str, Any]:
+    try:
+        return _decode(answer.body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise ConnectionFailed(url, foreign(answer.status, answer.body), unknown=True) from None
 
 
 def _judged(answer: Answer, url: str) -> tuple[Mq9Error, bool]:

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import contextvars
 import logging
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, Self
 
@@ -25,13 +25,10 @@ from mq9_mcp.client.delivery import (
     failure,
     is_async,
 )
-from mq9_mcp.client.errors import read_item_error
 from mq9_mcp.client.retry import pause_s
+from mq9_mcp.client.settling import Settling
 from mq9_mcp.domain.errors import Mq9Error, Unavailable
 
-BEATS = 3  # heartbeats in the time of a lease
-BEAT_AGAIN_S = 1.0  # after one that failed
-_OWN = frozenset({"ack", "nack", "release", "reject"})  # what a handler may have done with its message itself
 _log = logging.getLogger("mq9_mcp.client")
 _handling: contextvars.ContextVar[Consumer | None] = contextvars.ContextVar("mq9_handling", default=None)
 
@@ -76,6 +73,7 @@ class Consumer:
         self._no_more_time = False
         self._stop = asyncio.Event()
         self._room = asyncio.Event()
+        self._settling = Settling(client, self._stop)
         self._threads = (
             None if is_async(work.handler) else ThreadPoolExecutor(work.concurrency, "mq9-handler")
         )
@@ -104,6 +102,8 @@ class Consumer:
         await asyncio.wait({self._main})
         if self.error is not None:
             raise self.error
+        if not self._main.cancelled():
+            self._main.result()
 
     async def stop(self, timeout_s: float | None = None) -> None:
         """Take no more, let what has begun come to its end, give back the rest.
@@ -129,7 +129,9 @@ class Consumer:
     # -- taking messages
 
     async def _run(self) -> None:
-        beats = asyncio.create_task(self._beat(), name="mq9-heartbeat")
+        beats = asyncio.create_task(
+            self._settling.beat(self._held, self._work.fetch["lease_s"]), name="mq9-heartbeat"
+        )
         try:
             await self._take()
             while self._chains:
@@ -203,7 +205,7 @@ class Consumer:
                 finally:
                     self._let_go(delivery)
             if left:
-                await self._settle_quietly(left, [one.item("release") for one in left])
+                await self._settling.settle_quietly(left, "release")
         finally:
             for one in left:
                 self._let_go(one)
@@ -216,9 +218,10 @@ class Consumer:
         """Handle and settle one message; True if nothing failed."""
         try:
             value = await self._value(delivery)
-            send = answer(delivery.message, value) if self._work.reply and value is not None else None
-            if self._work.auto_ack:
-                await self._settle([delivery], [delivery.item("ack")], send)
+            if self._work.reply and value is not None:
+                await self._settling.settle_and_send(delivery, answer(delivery.message, value))
+            elif self._work.auto_ack:
+                await self._settling.settle(delivery, "ack")
         except _Over:
             return False
         except Exception as error:
@@ -226,7 +229,7 @@ class Consumer:
             await self._tell(delivery, error)
             outcome, fields = failure(error)
             if not delivery.over:
-                await self._settle_quietly([delivery], [delivery.item(outcome, **fields)])
+                await self._settling.settle_quietly([delivery], outcome, **fields)
             return False
         self.processed_count += 1
         return True
@@ -247,7 +250,7 @@ class Consumer:
         if not handler.cancelled():
             return handler.result()
         if self._no_more_time:
-            await self._settle_quietly([delivery], [delivery.item("release")])
+            await self._settling.settle_quietly([delivery], "release")
             raise _Over
         raise HandlerCancelled
 
@@ -275,81 +278,3 @@ class Consumer:
                 await asyncio.to_thread(handler, message, error)
         except Exception:
             _log.exception("the error handler failed on message %d of %s", message["id"], message["mailbox"])
-
-    # -- settling them
-
-    async def _settle(
-        self,
-        deliveries: Sequence[Delivery],
-        items: Sequence[Mapping[str, Any]],
-        send: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Settle, however long the broker is away; once it is time to stop, one more try is all."""
-        for delivery in deliveries:
-            delivery.settling = True
-        call = {"items": items} | ({} if send is None else {"send": send})
-        failures = 0
-        while True:
-            try:
-                results = (await self._client.call("mailbox_ack", call))["results"]
-                break
-            except Unavailable as error:
-                if self._stop.is_set():
-                    for delivery in deliveries:
-                        delivery.over = True  # its lease will run out
-                    raise
-                failures += 1
-                _log.warning("cannot settle, trying again: %s", error.message)
-                await self._pause(pause_s(failures))
-            except Mq9Error as error:
-                if error.code == "LEASE_LOST":
-                    self._check(deliveries[0], error)
-                    return
-                raise
-        for delivery, result in zip(deliveries, results, strict=True):
-            if not result["ok"]:
-                self._check(delivery, read_item_error(result["error"]))
-
-    def _check(self, delivery: Delivery, error: Mq9Error) -> None:
-        """A lease that cannot be settled: fine if the handler settled it itself, else raise."""
-        delivery.settling = True
-        if error.code == "LEASE_LOST":
-            delivery.over = True
-            if error.details.get("stands") in _OWN:
-                return
-        raise error
-
-    async def _settle_quietly(
-        self, deliveries: Sequence[Delivery], items: Sequence[Mapping[str, Any]]
-    ) -> None:
-        try:
-            await self._settle(deliveries, items)
-        except Mq9Error as error:
-            _log.warning("could not settle: %s", error)
-
-    async def _beat(self) -> None:
-        """Keep the leases of what is at work."""
-        lease_s = self._work.fetch["lease_s"]
-        every = wait = lease_s / BEATS
-        while True:
-            await asyncio.sleep(wait)
-            wait = every
-            held = [one for one in self._held if not one.settling]
-            if not held:
-                continue
-            try:
-                items = [one.item("extend", lease_s=lease_s) for one in held]
-                results = (await self._client.call("mailbox_ack", {"items": items}))["results"]
-            except Mq9Error as error:
-                _log.warning("cannot extend leases, trying again: %s", error.message)
-                wait = min(every, BEAT_AGAIN_S)
-                continue
-            for delivery, result in zip(held, results, strict=True):
-                if not result["ok"] and not delivery.settling:
-                    self._heard(delivery, read_item_error(result["error"]))
-
-    def _heard(self, delivery: Delivery, error: Mq9Error) -> None:
-        if error.details.get("stands") in _OWN:
-            delivery.settling = True  # the handler settled it itself, and goes on
-        else:
-            delivery.lose(error)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from mq9_mcp.client.consumer import Consumer, Work
@@ -26,7 +26,7 @@ class Consuming(Mq9Names, ABC):
 
     def consume(
         self,
-        mailbox: str | Sequence[str] | None,
+        mailbox: str | list[str] | tuple[str, ...] | None,
         handler: Handler,
         *,
         group: str | None = None,
@@ -35,9 +35,9 @@ class Consuming(Mq9Names, ABC):
         wait_s: float = WAIT_S,
         deliver: str | int = "earliest",
         session: str | None = None,
-        tags_any: Sequence[str] = (),
-        tags_all: Sequence[str] = (),
-        tags_none: Sequence[str] = (),
+        tags_any: list[str] | tuple[str, ...] = (),
+        tags_all: list[str] | tuple[str, ...] = (),
+        tags_none: list[str] | tuple[str, ...] = (),
         priority_min: Literal["critical", "urgent", "normal"] = "normal",
         reply: bool = False,
         error_handler: ErrorHandler | None = None,

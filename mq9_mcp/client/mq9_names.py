@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from abc import ABC
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -112,7 +112,7 @@ class Mq9Names(Caller, ABC):
         key: str | None = None,
         delay: float | None = None,
         ttl: float | None = None,
-        tags: Sequence[str] | None = None,
+        tags: list[str] | tuple[str, ...] | None = None,
     ) -> int:
         """Send a message; returns its id when it is on disk. ``key`` is the ``dedup_key``.
 

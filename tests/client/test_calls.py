@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from mq9_mcp.client import Mq9Client, Refused, SyncMq9Client, Unavailable
+from mq9_mcp.client import ConnectionFailed, Mq9Client, Refused, SyncMq9Client, Unavailable
 from mq9_mcp.client.errors import read_error
 from tests.client.between import Between, answer, between, refusal
 from tests.client.serving import Server
@@ -231,6 +231,25 @@ def test_what_is_no_broker_is_named_so(server: Server, body: bytes) -> None:
         assert "HTTP 404" in str(caught.value)
 
     run_between(server, test, answer(404, body))
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"\xff"])
+def test_a_reply_that_is_none_is_named_so(server: Server, body: bytes) -> None:
+    async def test(wire: Between, client: Mq9Client) -> None:
+        with pytest.raises(ConnectionFailed, match="is it an mq9 broker") as caught:
+            await client.mailbox_list()
+        assert caught.value.unknown
+        assert len(wire.requests) == 1
+
+    run_between(server, test, answer(200, body))
+
+
+def test_too_large_a_request_is_refused_at_once(server: Server) -> None:
+    async def test(client: Mq9Client) -> None:
+        with pytest.raises(Refused, match="request_bytes_max"):
+            await client.mailbox_send(messages=[{"to": "exact", "text": "x" * 1_000_000}] * 18)
+
+    run(server, test)
 
 
 def test_a_secret_is_never_shown(server: Server) -> None:

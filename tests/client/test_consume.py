@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from mq9_mcp.client import Mq9Client, Mq9Message, Refused, Reject, SyncMq9Client
+from tests.client.between import between
 from tests.client.serving import Server
 
 Test = Callable[[Mq9Client], Coroutine[Any, Any, None]]
@@ -411,6 +412,27 @@ def test_closing_the_client_stops_its_consumers(server: Server) -> None:
             await until(lambda: done)
         assert not consumer.is_running
         assert consumer.processed_count == 1
+
+    run(server, test)
+
+
+def test_outcomes_of_a_busy_worker_go_together(server: Server) -> None:
+    async def test(client: Mq9Client) -> None:
+        mailbox = await filled(client, "together", *map(str, range(40)))
+        async with between(server.url) as wire, Mq9Client(wire.url, agent="busy") as busy:
+            go_on = asyncio.Event()
+            working = []
+
+            async def handler(message: Mq9Message) -> None:
+                working.append(message.msg_id)
+                if len(working) == 40:
+                    go_on.set()
+                await go_on.wait()
+
+            async with busy.consume(mailbox, handler, concurrency=40) as consumer:
+                await until(lambda: consumer.processed_count == 40)
+            acks = [path for path, _, _ in wire.requests if path == "/v1/mailbox_ack"]
+            assert len(acks) <= 3
 
     run(server, test)
 

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal, Self
 
@@ -93,7 +93,7 @@ class SyncMq9Client(SyncMailboxCommands, SyncGroupCommands, SyncBase):
 
     def consume(
         self,
-        mailbox: str | Sequence[str] | None,
+        mailbox: str | list[str] | tuple[str, ...] | None,
         handler: Handler,
         *,
         group: str | None = None,
@@ -102,9 +102,9 @@ class SyncMq9Client(SyncMailboxCommands, SyncGroupCommands, SyncBase):
         wait_s: float = 20.0,
         deliver: str | int = "earliest",
         session: str | None = None,
-        tags_any: Sequence[str] = (),
-        tags_all: Sequence[str] = (),
-        tags_none: Sequence[str] = (),
+        tags_any: list[str] | tuple[str, ...] = (),
+        tags_all: list[str] | tuple[str, ...] = (),
+        tags_none: list[str] | tuple[str, ...] = (),
         priority_min: Literal["critical", "urgent", "normal"] = "normal",
         reply: bool = False,
         error_handler: ErrorHandler | None = None,
@@ -139,7 +139,7 @@ class SyncMq9Client(SyncMailboxCommands, SyncGroupCommands, SyncBase):
         key: str | None = None,
         delay: float | None = None,
         ttl: float | None = None,
-        tags: Sequence[str] | None = None,
+        tags: list[str] | tuple[str, ...] | None = None,
     ) -> int:
         """Send a message; returns its id when it is on disk. ``key`` is the ``dedup_key``.
 
