@@ -57,9 +57,11 @@ class Between:
             await writer.wait_closed()
 
     async def close(self) -> None:
-        """Let the connections go."""
-        for writer in self._connections.values():
+        """Let the connections go, at both ends: a fetch may still wait at the server."""
+        for task, writer in self._connections.items():
             writer.close()
+            if task is not None:
+                task.cancel()
         await asyncio.gather(*(one for one in self._connections if one), return_exceptions=True)
 
     async def _act(self, action: str | bytes, request: bytes, writer: asyncio.StreamWriter) -> bool:
@@ -77,15 +79,14 @@ class Between:
 
     async def _ask(self, request: bytes) -> bytes:
         reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
-        writer.write(request)
-        head = await reader.readuntil(b"\r\n\r\n")
-        size = next(
-            int(one.split(b":")[1]) for one in head.lower().split(b"\r\n") if b"content-length" in one
-        )
-        body = await reader.readexactly(size)
-        writer.close()
-        await writer.wait_closed()
-        return head + body
+        try:
+            writer.write(request)
+            head = await reader.readuntil(b"\r\n\r\n")
+            lines = head.lower().split(b"\r\n")
+            size = next(int(one.split(b":")[1]) for one in lines if b"content-length" in one)
+            return head + await reader.readexactly(size)
+        finally:
+            writer.close()
 
 
 @asynccontextmanager

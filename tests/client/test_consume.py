@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mq9_mcp.client import Mq9Client, Mq9Message, Refused, Reject, SyncMq9Client
-from tests.client.between import between
+from tests.client.between import between, refusal
 from tests.client.serving import Server
 
 Test = Callable[[Mq9Client], Coroutine[Any, Any, None]]
@@ -433,6 +433,24 @@ def test_outcomes_of_a_busy_worker_go_together(server: Server) -> None:
                 await until(lambda: consumer.processed_count == 40)
             acks = [path for path, _, _ in wire.requests if path == "/v1/mailbox_ack"]
             assert len(acks) <= 3
+
+    run(server, test)
+
+
+def test_one_refused_outcome_holds_up_no_other(server: Server) -> None:
+    async def test(client: Mq9Client) -> None:
+        mailbox = await filled(client, "apart", "a", "b")
+        async with between(server.url) as wire, Mq9Client(wire.url, agent="apart") as one:
+            working = asyncio.Barrier(2)
+
+            async def handler(message: Mq9Message) -> None:
+                assert message["attempt"] == 1
+                await working.wait()
+                wire.plan[:] = [refusal(400, "INVALID_ARGUMENT")]  # of both together
+
+            async with one.consume(mailbox, handler, concurrency=2) as consumer:
+                await until(lambda: consumer.processed_count == 2)
+        assert await states(client, mailbox) == {"a": "acked", "b": "acked"}
 
     run(server, test)
 
