@@ -152,6 +152,7 @@ class Crowd:
             await loop.create_connection(lambda: Caller(self), host, port)
         everybody = list(self.idle)
         assert len(everybody) == connections
+        await ready()
         begin = loop.time()
         if not self.rate:
             self.send(connections)
@@ -175,6 +176,12 @@ def _address(url: str) -> tuple[str, int]:
     return parts.hostname, parts.port
 
 
+async def ready() -> None:
+    """Say so, and wait for the word to begin."""
+    print("connected", flush=True)
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
+
+
 async def probe(url: str, seconds: float) -> tuple[list[float], list[float]]:
     """Seconds that ``/health`` took: on a kept connection, and on a new one each time."""
     address = _address(url)
@@ -182,6 +189,7 @@ async def probe(url: str, seconds: float) -> tuple[list[float], list[float]]:
     kept: list[float] = []
     fresh: list[float] = []
     reader, writer = await asyncio.open_connection(*address)
+    await ready()
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         begin = time.perf_counter()
@@ -217,19 +225,17 @@ def room_for(connections: int) -> None:
 
 
 @contextmanager
-def server(folder: Path, connections: int) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+def server(folder: Path, connections: int, *flags: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """A server on fresh data; killed if nobody stops it."""
-    flags = ["--data", str(folder), "--port", "0", "--log-level", "warning"]
-    flags += ["--connections-max", str(connections + 16)]
-    process = _python("mq9_mcp.serve", *flags)
+    room = ["--connections-max", str(connections + 16), *flags]
+    process = _python("mq9_mcp.serve", "--data", str(folder), "--port", "0", "--log-level", "warning", *room)
     assert process.stdout is not None
     try:
         yield process.stdout.readline().decode().split()[-1], process
     finally:
-        process.stdout.close()
         if process.poll() is None:
             process.kill()
-        process.wait()
+        process.communicate()
 
 
 @contextmanager
@@ -254,23 +260,42 @@ def sampled(pid: int) -> Iterator[list[int]]:
 def _python(module: str, *arguments: str) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
-        [sys.executable, "-m", module, *arguments], stdout=subprocess.PIPE, env=environment
+        [sys.executable, "-m", module, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=environment,
     )
 
 
-def _worker(*arguments: object) -> subprocess.Popen[bytes]:
-    return _python("benchmarks.overload", "--worker", *map(str, arguments))
+class Worker:
+    """A process of the load: it has connected, and waits for the word to begin."""
+
+    def __init__(self, *arguments: object) -> None:
+        handle, name = tempfile.mkstemp(prefix="mq9-overload-")
+        os.close(handle)
+        self.file = Path(name)
+        self.process = _python("benchmarks.overload", "--worker", *map(str, arguments), name)
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == b"connected\n"
+
+    def go(self) -> None:
+        """Begin."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(b"go\n")
+        self.process.stdin.flush()
+
+    def told(self) -> Any:
+        """What it saw."""
+        self.process.communicate()
+        assert self.process.returncode == 0
+        text = self.file.read_text()
+        self.file.unlink()
+        return json.loads(text)
 
 
-def _told(worker: subprocess.Popen[bytes]) -> Any:
-    said, _ = worker.communicate()
-    assert worker.returncode == 0
-    return json.loads(said)
-
-
-def _crowds(url: str, connections: int, rate: float, seconds: float) -> list[subprocess.Popen[bytes]]:
+def _crowds(url: str, connections: int, rate: float, seconds: float) -> list[Worker]:
     share = max(1, connections // WORKERS)
-    return [_worker("press", url, share, rate / WORKERS, seconds) for _ in range(WORKERS)]
+    return [Worker("press", url, share, rate / WORKERS, seconds) for _ in range(WORKERS)]
 
 
 def _sum(told: list[Any]) -> Pressed:
@@ -278,18 +303,25 @@ def _sum(told: list[Any]) -> Pressed:
     return Pressed(*(sum(column, type(column[0])()) for column in zip(*parts, strict=True)))
 
 
-def overload(connections: int, seconds: float, load: float, capacity_s: float = CAPACITY_S) -> Overloaded:
-    """One run, from an empty data directory to the look at what is there."""
+def overload(
+    connections: int, seconds: float, load: float, *flags: str, capacity_s: float = CAPACITY_S
+) -> Overloaded:
+    """One run, from an empty data directory to the look at what is there; ``flags`` are the server's."""
     folder = Path(tempfile.mkdtemp(prefix="mq9-overload-"))
     try:
-        with server(folder / "data", connections) as (url, process):
-            able = _sum([_told(one) for one in _crowds(url, CAPACITY_CONNECTIONS, 0, capacity_s)])
+        with server(folder / "data", connections, *flags) as (url, process):
+            crowds = _crowds(url, CAPACITY_CONNECTIONS, 0, capacity_s)
+            for one in crowds:
+                one.go()
+            able = _sum([one.told() for one in crowds])
             capacity = len(able.stored) / capacity_s
             crowds = _crowds(url, connections, load * capacity, seconds)
-            prober = _worker("probe", url, seconds)
+            prober = Worker("probe", url, seconds)
+            for one in (prober, *crowds):
+                one.go()
             with sampled(process.pid) as memory:
-                pressed = _sum([_told(one) for one in crowds])
-                kept, fresh = _told(prober)
+                pressed = _sum([one.told() for one in crowds])
+                kept, fresh = prober.told()
             pressed.stored.extend(able.stored)
             there = _there(url)
             process.terminate()
@@ -367,14 +399,17 @@ def _times(found: list[float]) -> str:
     return f"{quantile(seconds, 0.5):.1f}, {quantile(seconds, 0.99):.1f}, {max(found):.1f} ms"
 
 
-def work(what: str, url: str, *numbers: str) -> None:
-    """One process of the load, or the one that looks at ``/health``; it prints what it saw."""
+def work(what: str, url: str, *rest: str) -> None:
+    """One process of the load, or the one that looks at ``/health``; it writes down what it saw."""
+    *numbers, file = rest
+    seen: Any
     if what == "probe":
-        print(json.dumps(uvloop.run(probe(url, float(numbers[0])))))
-        return
-    connections, rate, seconds = int(numbers[0]), float(numbers[1]), float(numbers[2])
-    room_for(connections)
-    print(json.dumps(uvloop.run(_press(url, connections, rate, seconds))))
+        seen = uvloop.run(probe(url, float(numbers[0])))
+    else:
+        connections, rate, seconds = int(numbers[0]), float(numbers[1]), float(numbers[2])
+        room_for(connections)
+        seen = uvloop.run(_press(url, connections, rate, seconds))
+    Path(file).write_text(json.dumps(seen))
 
 
 async def _press(url: str, connections: int, rate: float, seconds: float) -> Pressed:

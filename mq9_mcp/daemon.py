@@ -53,7 +53,8 @@ def _running(owner: dict[str, object] | None) -> Running | None:
 def join(settings: Settings) -> Running:
     """The daemon of the data directory; if none runs, one is started and outlives the caller.
 
-    Raises ``Unavailable`` if it cannot start. A port that nobody asked for gives way to a free one.
+    Blocks until it takes calls; raises ``Unavailable`` if it cannot start. A port that nobody asked for
+    gives way to a free one.
     """
     running = find(settings.data)
     if running is not None:
@@ -117,6 +118,8 @@ def _flags(settings: Settings) -> list[str]:
             value = ",".join(value)
         if name == "log_file":
             value = _log_file(settings)
+        if isinstance(value, Path):
+            value = value.absolute()  # the daemon works in no folder of ours
         if value not in (None, ""):
             found += [flag(name), str(value)]
     return found

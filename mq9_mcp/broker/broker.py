@@ -13,6 +13,7 @@ from mq9_mcp.broker.bell import Bell, Ring
 from mq9_mcp.broker.clock import Clock
 from mq9_mcp.broker.receipts import send_and_wait
 from mq9_mcp.broker.secret import secrets
+from mq9_mcp.broker.stream import Stream
 from mq9_mcp.broker.tally import FAULT, HUNG_UP, OK, Tally
 from mq9_mcp.domain.commands import Command, MailboxFetch, MailboxSend
 from mq9_mcp.domain.errors import Mq9Error, Unavailable
@@ -61,13 +62,13 @@ class Broker:
     async def execute(self, caller: Caller, command: Command) -> dict[str, Any]:
         """Execute a command; the reply rests on nothing that is not on disk. Raises ``Mq9Error``."""
         begin = perf_counter()
-        outcome, waits = FAULT, False
+        outcome, waiting = FAULT, False
         self._calls += 1
         try:
             if self.stopping:
-                raise Unavailable("SHUTTING_DOWN", "the broker is stopping", "connect again in a moment")
-            waits = _waits(command)
-            if waits:
+                raise stopping()
+            waiting = waits(command)
+            if waiting:
                 reply = await self._wait(caller, command)
             else:
                 reply = await self.engine.execute(caller, command, self.ask())
@@ -80,7 +81,7 @@ class Broker:
             outcome = HUNG_UP
             raise
         finally:
-            self.tally.add(type(command), outcome, None if waits else perf_counter() - begin)
+            self.tally.add(type(command), outcome, None if waiting else perf_counter() - begin)
             self._ended()
 
     def _ended(self) -> None:
@@ -107,6 +108,12 @@ class Broker:
             return await send_and_wait(self.engine, self.bell, caller, command, self.ask(), self._draining)
         finally:
             self.waiting -= 1
+
+    def stream(self, caller: Caller, after: int | None) -> Stream:
+        """What happens from now on, or happened after record ``after``, as the caller may see it."""
+        if self.stopping:
+            raise stopping()
+        return Stream(self.engine, caller, after)
 
     def give_back(self, reply: dict[str, Any]) -> None:
         """Release the leases of a fetch reply that could not be handed over; no attempt is counted."""
@@ -173,7 +180,12 @@ class Broker:
         await self.close()
 
 
-def _waits(command: Command) -> bool:
+def stopping() -> Unavailable:
+    """What a caller hears from a broker that stops."""
+    return Unavailable("SHUTTING_DOWN", "the broker is stopping", "connect again in a moment")
+
+
+def waits(command: Command) -> bool:
     """True if the call may wait for what somebody else does."""
     if isinstance(command, MailboxFetch):
         return bool(command.wait_s)

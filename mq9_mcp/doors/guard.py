@@ -21,6 +21,7 @@ from mq9_mcp.doors.head import Heads
 
 HEALTH = "/health"
 SURPLUS = "mq9.surplus"  # in the scope's state: this connection is one too many
+ADMITTED = "mq9.admitted"  # in the scope's state: the connection counted this call before it began
 CLOSE = {"connection": "close"}
 log = logging.getLogger("mq9.doors")
 
@@ -30,59 +31,68 @@ class Bounds(NamedTuple):
 
     request_bytes_max: int
     bodies_bytes_max: int
-    calls_max: int
 
 
 class Load:
-    """What is in work now, and what was refused since the start."""
+    """What is in work now, and what was refused since the start.
 
-    def __init__(self) -> None:
+    Calls that ``waiting()`` counts wait for others: they take no room.
+    """
+
+    def __init__(self, calls_max: int, waiting: Callable[[], int] = lambda: 0) -> None:
+        self.calls_max = calls_max
+        self.waiting = waiting
         self.calls = 0
+        self.admitted = 0  # calls that a connection let in and that have not begun yet
+        self.connections = 0
         self.body_bytes = 0
         self.refused: Counter[str] = Counter()
         self.faults = 0
 
+    def full(self) -> bool:
+        """There is no room for one more call."""
+        return self.calls + self.admitted - self.waiting() >= self.calls_max
+
 
 class Guard:
-    """ASGI middleware before every door; those of its calls that ``waiting()`` counts do not count."""
+    """ASGI middleware before every door."""
 
-    def __init__(
-        self, app: ASGIApp, heads: Heads, bounds: Bounds, load: Load, waiting: Callable[[], int]
-    ) -> None:
+    def __init__(self, app: ASGIApp, heads: Heads, bounds: Bounds, load: Load) -> None:
         self.app = app
         self.heads = heads
         self.bounds = bounds
         self.load = load
-        self.waiting = waiting
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request in, or refuse it."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        surplus = SURPLUS in scope.get("state", ())
+        state = scope.get("state", ())
+        surplus, call = SURPLUS in state, scope["method"] == "POST"
+        if ADMITTED in state:
+            self.load.admitted -= 1
         try:
             length = self.heads.check(scope)
             if scope["path"] == HEALTH:
                 length = 0
             else:
-                self._room(length, scope["method"] == "POST", surplus)
+                self._room(length, call, surplus)
         except Mq9Error as error:
             self.load.refused[error.code] += 1
             await refusal(error, CLOSE if surplus else None)(scope, receive, send)
             return
-        if scope["method"] != "POST":
+        if not call:
             await self._safely(scope, receive, send)
         else:
             await self._count(scope, receive, send, length)
 
     def _room(self, length: int | None, call: bool, surplus: bool) -> None:
         """Raise if there is no room for one more request with a body of ``length`` bytes."""
-        load, bounds = self.load, self.bounds
         if surplus:
             raise _again("connections", "connections_max")
-        if call and load.calls - self.waiting() >= bounds.calls_max:
-            raise _again("calls in work", "calls_max")
+        if call and self.load.full():
+            raise too_many_calls()
         if length:
             self._body(length, length)
 
@@ -170,6 +180,11 @@ def _plain(path: str) -> str:
     """The part of a path that names no mailbox: an address may be known to few."""
     parts = path.split("/")
     return "/".join(parts[:3] if parts[1:2] == ["v1"] else parts[:2])[:100]
+
+
+def too_many_calls() -> Unavailable:
+    """The refusal of a call for which there is no room now."""
+    return _again("calls in work", "calls_max")
 
 
 def _again(what: str, name: str) -> Unavailable:

@@ -1,18 +1,25 @@
 """HTTP connections with bounds: how many, how much of a head, how long a silence.
 
 A connection beyond ``connections_max`` gets one answer and is closed; far beyond it is not even read.
+A call beyond ``calls_max`` is refused here, before anything is made for it: whoever comes in masses must
+cost little, or those who were let in wait behind them.
 """
 
 from __future__ import annotations
 
 import asyncio
+import random
+from http import HTTPStatus
 from typing import Any, ClassVar
 
+from starlette.responses import Response
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from mq9_mcp.doors.guard import SURPLUS
+from mq9_mcp.doors.answer import RETRY_S, refusal
+from mq9_mcp.doors.guard import ADMITTED, SURPLUS, Load, too_many_calls
 
 SURPLUS_MAX = 256  # so many beyond the limit are told so; the others are cut off
+PENALTY_S = 0.25
 SILENCE_S = 30  # a request that stops coming in, and a connection that asks nothing, are cut off
 
 
@@ -21,22 +28,31 @@ class Wire(HttpToolsProtocol):
 
     connections_max: ClassVar[int]
     header_bytes_max: ClassVar[int]
+    load: ClassVar[Load]
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._head = 0  # bytes that came since the last complete head
         self._in_head = True
+        self._refused = False  # the request that comes in was answered already
+        self._refused_at = -1.0 * RETRY_S
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin; one connection too many is told so with its first request."""
         super().connection_made(transport)
-        surplus = len(self.connections) - self.connections_max
+        self.load.connections = len(self.connections)
+        surplus = self.load.connections - self.connections_max
         if surplus > SURPLUS_MAX:
             transport.abort()
             return
         if surplus > 0:
             self.app_state = {**self.app_state, SURPLUS: True}
         self._listen_for(SILENCE_S)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It is gone."""
+        super().connection_lost(exc)
+        self.load.connections = len(self.connections)
 
     def data_received(self, data: bytes) -> None:
         """Read; what is left of a request must come soon, and a head must end."""
@@ -49,7 +65,7 @@ class Wire(HttpToolsProtocol):
                 self.transport.abort()
                 return
         if self.timeout_keep_alive_task is None and (
-            self._in_head or self.cycle.more_body or self.cycle.response_complete
+            self._in_head or self.cycle is None or self.cycle.more_body or self.cycle.response_complete
         ):
             self._listen_for(SILENCE_S)
 
@@ -59,17 +75,65 @@ class Wire(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """A head is complete."""
+        """A head is complete: begin the call, or refuse it."""
         self._head, self._in_head = 0, False
-        super().on_headers_complete()
+        free = self.cycle is None or self.cycle.response_complete
+        if not free or self.parser.get_method() != b"POST":
+            super().on_headers_complete()
+        elif self.load.full():
+            self._refuse()
+        else:
+            super().on_headers_complete()
+            self.load.admitted += 1
+            self.scope["state"][ADMITTED] = True
+
+    def _refuse(self) -> None:
+        """Answer at once; what else comes of the request is not kept.
+
+        Whoever does not wait as told is not read for a moment: a crowd of those would take all the time.
+        """
+        self._refused = True
+        now = self.loop.time()
+        if now - self._refused_at < RETRY_S:
+            self.flow.pause_reading()
+            self.loop.call_later(PENALTY_S * (1 + random.random()), self._read_on)  # not all at once
+        self._refused_at = now
+        self.load.refused["RATE_LIMITED"] += 1
+        self.transport.write(_REFUSAL)
+        if not self.parser.should_keep_alive():
+            self.transport.close()
+
+    def _read_on(self) -> None:
+        if not self.transport.is_closing():
+            self.flow.resume_reading()
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of a body."""
+        if not self._refused:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """A request has come in whole."""
+        if not self._refused:
+            super().on_message_complete()
+        self._refused = False
 
     def _listen_for(self, seconds: float) -> None:
         """Close the connection if nothing comes for so long."""
         self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
 
 
-def bounded(connections_max: int, header_bytes_max: int) -> type[Wire]:
-    """``Wire`` with these bounds."""
-    return type(
-        "BoundedWire", (Wire,), {"connections_max": connections_max, "header_bytes_max": header_bytes_max}
-    )
+def _as_bytes(response: Response) -> bytes:
+    """A whole answer as it goes over the wire."""
+    head = [b"HTTP/1.1 %d %s" % (response.status_code, HTTPStatus(response.status_code).phrase.encode())]
+    head += [b"%s: %s" % line for line in response.raw_headers]
+    return b"\r\n".join([*head, b"", bytes(response.body)])
+
+
+_REFUSAL = _as_bytes(refusal(too_many_calls()))
+
+
+def bounded(connections_max: int, header_bytes_max: int, load: Load) -> type[Wire]:
+    """``Wire`` with these bounds; ``load`` says whether there is room for one more call."""
+    bounds = {"connections_max": connections_max, "header_bytes_max": header_bytes_max, "load": load}
+    return type("BoundedWire", (Wire,), bounds)

@@ -18,9 +18,9 @@ import uvicorn
 import uvloop
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import ASGIApp
 
 from mq9_mcp import __version__
 from mq9_mcp.broker.broker import Broker, start_broker
@@ -41,24 +41,26 @@ OK, FAILED, USAGE, DAMAGED = 0, 1, 2, 3
 DRAIN_S = 10  # how long connections get to take their last answers
 KEEP_ALIVE_S = 60  # longer than clients keep an idle connection: the client is to be the one that closes
 BACKLOG = 2048  # connections that wait to be taken
+ACCEPTS = 32  # connections taken in one turn of the loop: uvloop takes one for each listening descriptor
 FILES = 64  # descriptors for all but connections: segments, tables, logs
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 log = logging.getLogger("mq9.serve")
 
 
-def make_app(broker: Broker, settings: Settings, connections: Callable[[], int] = lambda: 0) -> Starlette:
-    """Every door over one broker, behind one guard."""
-    load = Load()
-    bounds = Bounds(settings.request_bytes_max, settings.bodies_bytes_max, settings.calls_max)
+def make_app(broker: Broker, settings: Settings, load: Load | None = None) -> ASGIApp:
+    """Every door over one broker, behind one guard; REST stands first, as most calls are its."""
+    load = load or _load(broker, settings)
+    bounds = Bounds(settings.request_bytes_max, settings.bodies_bytes_max)
     heads = Heads(settings.header_bytes_max, settings.allowed_hosts, settings.allowed_origins)
-    return Starlette(
-        routes=[
-            *rest.routes(broker),
-            *web.routes(broker, load, connections, settings.disk_free_bytes_min),
-        ],
-        middleware=[Middleware(Guard, heads, bounds, load, lambda: broker.waiting)],
+    others = Starlette(
+        routes=web.routes(broker, load, settings.disk_free_bytes_min),
         exception_handlers={HTTPException: _no_such_thing},
     )
+    return Guard(rest.before(others, broker), heads, bounds, load)
+
+
+def _load(broker: Broker, settings: Settings) -> Load:
+    return Load(settings.calls_max, lambda: broker.waiting)
 
 
 def _no_such_thing(request: Request, error: Exception) -> Response:
@@ -71,12 +73,19 @@ def _no_such_thing(request: Request, error: Exception) -> Response:
 
 
 class _Server(uvicorn.Server):
-    """Stops in order: no new work, who waits is answered, all is on disk, then the connections end."""
+    """Stops in order: no new work, who waits is answered, all is on disk, then the connections end.
 
-    def __init__(self, config: uvicorn.Config, broker: Broker, tell_stopping: Callable[[], None]) -> None:
+    ``tell(url)`` is called when callers are answered and a signal stops in order, ``tell(None)`` when
+    nobody is to come any more.
+    """
+
+    def __init__(
+        self, config: uvicorn.Config, broker: Broker, url: str, tell: Callable[[str | None], None]
+    ) -> None:
         super().__init__(config)
         self.broker = broker
-        self.tell_stopping = tell_stopping
+        self.url = url
+        self.tell = tell
         self.closing: asyncio.Task[None] | None = None
 
     @contextlib.contextmanager
@@ -92,6 +101,11 @@ class _Server(uvicorn.Server):
                 loop.remove_signal_handler(one)
                 signal.signal(one, signal.SIG_IGN)  # all is done: one more is no reason to end badly
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take calls."""
+        await super().startup(sockets)
+        self.tell(self.url)
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
         """The first signal stops; after a second one nobody waits for callers any more."""
         name = signal.Signals(sig).name
@@ -106,7 +120,7 @@ class _Server(uvicorn.Server):
     def close_broker(self) -> asyncio.Task[None]:
         """Take no new work from now on; done when everything is on disk."""
         if self.closing is None:
-            self.tell_stopping()
+            self.tell(None)
             self.closing = asyncio.get_running_loop().create_task(self.broker.close())
         return self.closing
 
@@ -131,10 +145,10 @@ async def serve(settings: Settings, ready: Callable[[str], None], any_port: bool
         )
         broker = await start_broker(engine, waiting_max=settings.waiting_max)
         broker.tally.slow_s = settings.slow_call_s
-        server: _Server
+        load = _load(broker, settings)
         config = uvicorn.Config(
-            make_app(broker, settings, lambda: len(server.server_state.connections)),
-            http=bounded(settings.connections_max, settings.header_bytes_max),
+            make_app(broker, settings, load),
+            http=bounded(settings.connections_max, settings.header_bytes_max, load),
             ws="none",
             lifespan="off",
             access_log=False,
@@ -145,12 +159,15 @@ async def serve(settings: Settings, ready: Callable[[str], None], any_port: bool
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=DRAIN_S,
         )
-        server = _Server(config, broker, engine.lock.tell)  # from a stop on nobody is sent to the address
-        try:
-            url = _url(settings.host, listening.getsockname()[1])
+
+        def tell(url: str | None) -> None:
             engine.lock.tell(url)
-            ready(url)
-            await server.serve(sockets=[listening])
+            if url is not None:
+                ready(url)
+
+        server = _Server(config, broker, _url(settings.host, listening.getsockname()[1]), tell)
+        try:
+            await server.serve(sockets=[listening, *(listening.dup() for _ in range(ACCEPTS - 1))])
         finally:
             await server.close_broker()
 

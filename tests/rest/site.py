@@ -12,9 +12,9 @@ from typing import Any
 
 import httpx
 import uvicorn
-from starlette.applications import Starlette
 
-from mq9_mcp.doors.rest.app import routes
+from mq9_mcp.serve import make_app
+from mq9_mcp.settings import Settings
 from tests.support import Desk, Reply, opened
 
 SMALL_BYTES = 16 * 1024  # what the system may buffer for a caller that reads nothing
@@ -97,7 +97,7 @@ async def served(folder: Path, *mailboxes: str, **options: Any) -> AsyncIterator
         port = listening.getsockname()[1]
         async with opened(folder, *mailboxes, **options) as desk:
             config = uvicorn.Config(
-                Starlette(routes=routes(desk.broker)),
+                make_app(desk.broker, Settings(data=folder)),
                 http="httptools",
                 ws="none",
                 lifespan="off",

@@ -137,7 +137,8 @@ def test_what_is_no_command_is_refused_by_name(tmp_path: Path) -> None:
 def test_another_method_is_refused(tmp_path: Path) -> None:
     async def body(site: Site) -> None:
         for method in ("GET", "PUT", "DELETE", "PATCH", "OPTIONS"):
-            answer = await site.client.request(method, "/v1/mailbox_send")
+            json_only = {"content-type": "application/json"}
+            answer = await site.client.request(method, "/v1/mailbox_send", headers=json_only)
             assert error_of(answer, 405) == f"method: '{method}'; accepted: POST"
             assert answer.headers["allow"] == "POST"
 
@@ -157,6 +158,10 @@ def test_a_refusal_has_the_status_of_its_code(tmp_path: Path) -> None:
         await refused("mailbox_send", 429, "MAILBOX_FULL", to="small", text="2")
         answer = await site.post("mailbox_list", authorization="Bearer none")
         error_of(answer, 401, "UNAUTHENTICATED")
+        error_of(await site.post("mailbox_list", agent="mq9.broker"), 400)
+        two = [("mq9-agent", "alice"), ("mq9-agent", "bob"), ("content-type", "application/json")]
+        answer = await site.client.post("/v1/mailbox_list", headers=two)
+        assert error_of(answer, 400) == "Mq9-Agent: names two agents; accepted: one"
 
     run_site(body, tmp_path, "box")
 

@@ -80,6 +80,15 @@ def test_a_stop_ends_it_in_order(data: Path) -> None:
     assert stop(data), "nobody has it: nothing to do"
 
 
+def test_a_relative_path_means_the_folder_of_who_starts_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    running = join(settings(Path("data")))
+    assert find(tmp_path / "data") == running
+    assert stop(Path("data"))
+
+
 def test_a_server_that_somebody_started_by_hand_is_joined(tmp_path: Path) -> None:
     with serving(tmp_path / "data") as server:
         assert join(settings(tmp_path / "data")) == Running(server.url, server.process.pid)

@@ -42,8 +42,8 @@ def test_a_fault_is_logged_by_number_and_never_shown(caplog: pytest.LogCaptureFi
         raise ValueError(SECRET)
 
     async def body() -> None:
-        load = Load()
-        guard = Guard(broken, Heads(4096, (), ()), Bounds(4096, 4096, 1), load, lambda: 0)
+        load = Load(1)
+        guard = Guard(broken, Heads(4096, (), ()), Bounds(4096, 4096), load)
         async with caller(guard) as client:
             answer = await client.post("/v1/x", json={"a": SECRET})
             assert answer.status_code == 500

@@ -10,11 +10,10 @@ from collections.abc import Coroutine
 from typing import Any, cast
 
 import msgspec
-from starlette.requests import HTTPConnection
 from starlette.types import Message, Receive, Scope, Send
 
 from mq9_mcp.broker.arguments import read_arguments, read_json, read_object
-from mq9_mcp.broker.broker import Broker
+from mq9_mcp.broker.broker import Broker, waits
 from mq9_mcp.domain.commands import Command, MailboxFetch
 from mq9_mcp.domain.errors import Mq9Error
 from mq9_mcp.doors.answer import JSON, refusal
@@ -36,10 +35,10 @@ async def call(broker: Broker, name: str, scope: Scope, receive: Receive, send: 
     """Execute the command ``name`` with the body as its arguments and answer."""
     command: Command | None = None
     try:
-        caller = caller_of(HTTPConnection(scope))
-        command = _command(name, scope, await _body(receive))
+        caller = caller_of(scope["headers"])
+        command = _command(broker, name, scope, await _body(receive))
         work = broker.execute(caller, command)
-        reply = await (_unless_hung_up(broker, command, work, receive) if _waits(command) else work)
+        reply = await (_unless_hung_up(broker, command, work, receive) if waits(command) else work)
     except Mq9Error as error:
         if command is None:
             broker.tally.refused(name, error)
@@ -55,11 +54,15 @@ async def call(broker: Broker, name: str, scope: Scope, receive: Receive, send: 
             await send({"type": "http.response.body", "body": body})
 
 
-def _command(name: str, scope: Scope, body: bytes) -> Command:
+def _command(broker: Broker, name: str, scope: Scope, body: bytes) -> Command:
     headers = mq9_headers(scope["headers"])
-    if headers:
-        return read_arguments(name, add_headers(name, read_object(body), headers))
-    return read_json(name, body)
+    try:
+        if headers:
+            return read_arguments(name, add_headers(name, read_object(body), headers))
+        return read_json(name, body)
+    except Mq9Error as error:
+        broker.tally.refused(name, error)
+        raise
 
 
 async def _body(receive: Receive) -> bytes:
@@ -78,10 +81,6 @@ async def _body(receive: Receive) -> bytes:
 def _start(body: bytes) -> Message:
     length = (b"content-length", str(len(body)).encode())
     return {"type": "http.response.start", "status": 200, "headers": [_CONTENT_TYPE, length]}
-
-
-def _waits(command: Command) -> bool:
-    return bool(getattr(command, "wait_s", 0))
 
 
 async def _unless_hung_up(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -17,10 +16,10 @@ from mq9_mcp.doors.guard import HEALTH, Load
 from mq9_mcp.doors.web.metrics import CONTENT_TYPE, Metrics
 
 
-def routes(broker: Broker, load: Load, connections: Callable[[], int], free_bytes_min: int) -> list[Route]:
-    """The three routes; ``connections()`` are open now."""
+def routes(broker: Broker, load: Load, free_bytes_min: int) -> list[Route]:
+    """The three routes; with less room on the disk than ``free_bytes_min`` it is not ready."""
     alive = answer({"status": "ok", "version": __version__, "pid": os.getpid()})
-    metrics = Metrics(broker, load, connections)
+    metrics = Metrics(broker, load)
 
     async def health(request: Request) -> Response:  # noqa: ARG001
         return alive

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import (
@@ -27,10 +27,9 @@ __all__ = ["CONTENT_TYPE", "Metrics"]
 class Metrics(Collector):
     """The metrics of one broker, in a registry of their own."""
 
-    def __init__(self, broker: Broker, load: Load, connections: Callable[[], int]) -> None:
+    def __init__(self, broker: Broker, load: Load) -> None:
         self.broker = broker
         self.load = load
-        self.connections = connections
         self.registry = CollectorRegistry(auto_describe=False)
         self._counting = asyncio.Lock()  # two scrapes at a time would count twice for nothing
         self._figures: Figures
@@ -76,7 +75,7 @@ class Metrics(Collector):
             refused.add_metric([code], count)
         yield refused
         yield _counter("mq9_faults", "Requests that ended in a fault of the broker itself", load.faults)
-        yield _gauge("mq9_connections", "Connections that are open", self.connections())
+        yield _gauge("mq9_connections", "Connections that are open", self.load.connections)
         yield _gauge(
             "mq9_calls_in_work", "Calls in work, without those that wait", load.calls - self.broker.waiting
         )
