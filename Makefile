@@ -1,7 +1,7 @@
 # Works with GNU make 3.81 and later, a POSIX shell and Python 3.11 to 3.13. `make` alone lists the targets.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test sim mutants crash faults fmt docs bench bench-doors soak overload lock clean
+.PHONY: help setup demo test sim mutants crash faults fmt docs client bench bench-doors soak overload lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -54,7 +54,7 @@ mutants: $(READY) ## show that the simulation finds every planted mistake
 ROUNDS := 300
 
 crash: $(READY) ## kill brokers, workers and power for long: make crash ROUNDS=300
-	@MQ9_CRASH_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest -s tests/crash
+	@MQ9_CRASH_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest -s tests/crash tests/client/test_consume_kill.py
 
 faults: $(READY) ## fail every system call, damage every part, draw many examples (20 minutes)
 	@MQ9_FAULT_STRIDE=1 MQ9_DAMAGE_ROUNDS=10 MQ9_EXAMPLES=500 $(BIN)/python -m pytest \
@@ -66,6 +66,9 @@ fmt: $(READY) ## put the code into the house format
 
 docs: $(READY) ## write the generated documentation pages anew
 	@$(BIN)/python tools/make_docs.py
+
+client: $(READY) ## write the generated files of the Python client anew
+	@$(BIN)/python tools/make_client.py
 
 bench: $(READY) ## measure the engine on this machine
 	@$(BIN)/python benchmarks/engine.py
