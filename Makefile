@@ -1,7 +1,7 @@
 # Works with GNU make 3.81 and later, a POSIX shell and Python 3.11 to 3.13. `make` alone lists the targets.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test sim mutants crash faults fmt docs bench soak lock clean
+.PHONY: help setup demo test sim mutants crash faults fmt docs client bench soak lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -66,6 +66,9 @@ fmt: $(READY) ## put the code into the house format
 
 docs: $(READY) ## write the generated documentation pages anew
 	@$(BIN)/python tools/make_docs.py
+
+client: $(READY) ## write the generated files of the Python client anew
+	@$(BIN)/python tools/make_client.py
 
 bench: $(READY) ## measure the engine on this machine
 	@$(BIN)/python benchmarks/engine.py
