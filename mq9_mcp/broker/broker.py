@@ -10,11 +10,10 @@ from typing import Any
 
 from mq9_mcp.broker.arguments import read_arguments
 from mq9_mcp.broker.bell import Bell, Ring
-from mq9_mcp.broker.catalogue import CATALOGUE
 from mq9_mcp.broker.clock import Clock
 from mq9_mcp.broker.receipts import send_and_wait
 from mq9_mcp.broker.secret import secrets
-from mq9_mcp.broker.tally import HUNG_UP, OK, UNKNOWN, Tally
+from mq9_mcp.broker.tally import FAULT, HUNG_UP, OK, Tally
 from mq9_mcp.domain.commands import Command, MailboxFetch, MailboxSend
 from mq9_mcp.domain.errors import Mq9Error, Unavailable
 from mq9_mcp.domain.plan import Ask
@@ -52,14 +51,28 @@ class Broker:
 
     async def call(self, caller: Caller, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         """Execute the command ``name`` with arguments as the wire has them; raises ``Mq9Error``."""
-        begin: float | None = perf_counter()
-        outcome = "INTERNAL"
         try:
             command = read_arguments(name, arguments)
-            if _waits(command):
-                begin = None
-            reply = await self.execute(caller, command)
+        except Mq9Error as error:
+            self.tally.refused(name, error)
+            raise
+        return await self.execute(caller, command)
+
+    async def execute(self, caller: Caller, command: Command) -> dict[str, Any]:
+        """Execute a command; the reply rests on nothing that is not on disk. Raises ``Mq9Error``."""
+        begin = perf_counter()
+        outcome, waits = FAULT, False
+        self._calls += 1
+        try:
+            if self.stopping:
+                raise Unavailable("SHUTTING_DOWN", "the broker is stopping", "connect again in a moment")
+            waits = _waits(command)
+            if waits:
+                reply = await self._wait(caller, command)
+            else:
+                reply = await self.engine.execute(caller, command, self.ask())
             outcome = OK
+            return reply
         except Mq9Error as error:
             outcome = error.code
             raise
@@ -67,25 +80,16 @@ class Broker:
             outcome = HUNG_UP
             raise
         finally:
-            seconds = perf_counter() - begin if begin is not None else None
-            self.tally.add(name if name in CATALOGUE else UNKNOWN, outcome, seconds)
-        return reply
+            self.tally.add(type(command), outcome, None if waits else perf_counter() - begin)
+            self._ended()
 
-    async def execute(self, caller: Caller, command: Command) -> dict[str, Any]:
-        """Execute a command; the reply rests on nothing that is not on disk. Raises ``Mq9Error``."""
-        if self.stopping:
-            raise Unavailable("SHUTTING_DOWN", "the broker is stopping", "connect again in a moment")
-        self._calls += 1
-        try:
-            if _waits(command):
-                return await self._wait(caller, command)
-            return await self.engine.execute(caller, command, self.ask())
-        finally:
-            self._calls -= 1
-            if self.engine.next_due() < self._looks_at:
-                self._early.set()
-            if self.stopping and not self._calls:
-                self._idle.set()
+    def _ended(self) -> None:
+        """A call ended; the upkeep may have to look earlier, a stop may go on."""
+        self._calls -= 1
+        if self.engine.next_due() < self._looks_at:
+            self._early.set()
+        if self.stopping and not self._calls:
+            self._idle.set()
 
     async def _wait(self, caller: Caller, command: Command) -> dict[str, Any]:
         """Execute a command that waits for somebody else, if not too many do."""
@@ -105,8 +109,9 @@ class Broker:
             self.waiting -= 1
 
     def give_back(self, reply: dict[str, Any]) -> None:
-        """Release the leases of a fetch reply that did not reach its caller; no attempt is counted."""
-        self.engine.give_back(reply, self.ask())
+        """Release the leases of a fetch reply that could not be handed over; no attempt is counted."""
+        if reply["messages"]:
+            self.engine.give_back(reply, self.ask())
 
     async def _long_poll(self, caller: Caller, command: MailboxFetch) -> dict[str, Any]:
         """A fetch that waits: it stands in line before it looks, so nothing slips between."""

@@ -5,12 +5,13 @@ A reply, a refusal or a read comes out only after every change that it rests on 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from mq9_mcp.domain.commands import Command
 from mq9_mcp.domain.events import Event
 from mq9_mcp.domain.plan import Ask
+from mq9_mcp.domain.shown import Places
 from mq9_mcp.domain.spread import Spread
 from mq9_mcp.domain.state import Caller
 
@@ -95,7 +96,13 @@ class Engine(Protocol):
     async def figures(self) -> Figures:
         """The engine in numbers; gives way to others while it counts."""
 
-    def follow(self, after: int) -> AsyncIterator[Committed]:
+    def journal_span(self) -> tuple[int, int]:
+        """The first record that ``follow`` still tells, and the last one on disk."""
+
+    async def places(self, mailboxes: Collection[int], groups: Collection[int]) -> Places:
+        """What these numbers in events stand for, and the mailboxes of the groups, as far as known."""
+
+    def follow(self, after: int) -> AsyncGenerator[Committed]:
         """Every record after sequence ``after`` in order, then each new one when it is on disk."""
 
     async def close(self) -> None:

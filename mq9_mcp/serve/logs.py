@@ -54,6 +54,7 @@ class BoundedFile(RotatingFileHandler):
     """A log file of bounded size, which standard error follows: what the interpreter says goes there too."""
 
     def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         super().__init__(path, maxBytes=FILE_BYTES, backupCount=1, encoding="utf-8")
         self._follow()
 

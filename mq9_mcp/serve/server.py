@@ -9,6 +9,7 @@ import os
 import resource
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from types import FrameType
 
@@ -72,9 +73,10 @@ def _no_such_thing(request: Request, error: Exception) -> Response:
 class _Server(uvicorn.Server):
     """Stops in order: no new work, who waits is answered, all is on disk, then the connections end."""
 
-    def __init__(self, config: uvicorn.Config, broker: Broker) -> None:
+    def __init__(self, config: uvicorn.Config, broker: Broker, tell_stopping: Callable[[], None]) -> None:
         super().__init__(config)
         self.broker = broker
+        self.tell_stopping = tell_stopping
         self.closing: asyncio.Task[None] | None = None
 
     @contextlib.contextmanager
@@ -103,6 +105,7 @@ class _Server(uvicorn.Server):
     def close_broker(self) -> asyncio.Task[None]:
         """Take no new work from now on; done when everything is on disk."""
         if self.closing is None:
+            self.tell_stopping()
             self.closing = asyncio.get_running_loop().create_task(self.broker.close())
         return self.closing
 
@@ -141,7 +144,7 @@ async def serve(settings: Settings, ready: Callable[[str], None], any_port: bool
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=DRAIN_S,
         )
-        server = _Server(config, broker)
+        server = _Server(config, broker, engine.lock.tell)  # from a stop on nobody is sent to the address
         try:
             url = _url(settings.host, listening.getsockname()[1])
             engine.lock.tell(url)
@@ -175,7 +178,7 @@ def _listen(settings: Settings, any_port: bool) -> socket.socket:
             return socket.create_server((host, 0), family=family, backlog=BACKLOG)
         raise Refused(
             "INVALID_ARGUMENT",
-            f"port: {settings.port} on {host}: {os.strerror(error.errno or 0)}; accepted: a port that no other program has",
+            f"port: {settings.port} on {host}: {os.strerror(error.errno or 0)}; accepted: a port of its own",
             "choose another with --port, or --port 0 for a free one",
         ) from None
 
@@ -208,7 +211,11 @@ def _words(error: Exception) -> str:
 
 def run(settings: Settings, any_port: bool = False) -> int:
     """Serve in this process, on uvloop, until SIGTERM or SIGINT; the exit code."""
-    handler = set_up_logs(settings.log_level, settings.log_format, settings.log_file)
+    try:
+        handler = set_up_logs(settings.log_level, settings.log_format, settings.log_file)
+    except OSError as error:
+        print(f"mq9: log_file: {settings.log_file}: {error.strerror}", file=sys.stderr)
+        return USAGE
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(settings, lambda url: _started(settings, url), any_port))

@@ -1,35 +1,46 @@
-"""The routes of REST: one for all commands, named as the catalogue names them."""
+"""The paths of REST: one for each command, named as the catalogue names it, and two to read."""
 
 from __future__ import annotations
 
-import msgspec
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
+from collections.abc import Sequence
 
+from starlette.routing import BaseRoute, Route
+from starlette.types import Receive, Scope, Send
+
+from mq9_mcp.broker.arguments import check_name
 from mq9_mcp.broker.broker import Broker
+from mq9_mcp.broker.catalogue import CATALOGUE
 from mq9_mcp.domain.errors import Mq9Error, Refused
-from mq9_mcp.doors.answer import refusal
-from mq9_mcp.doors.attend import attended
-from mq9_mcp.doors.caller import caller_of
+from mq9_mcp.doors.answer import answer, refusal
+from mq9_mcp.doors.rest.call import call
+
+PREFIX = "/v1/"
 
 
-def routes(broker: Broker) -> list[Route]:
-    """``POST /v1/{command}``."""
+class Rest:
+    """The ASGI application of everything below ``/v1``."""
 
-    async def command(request: Request) -> Response:
+    def __init__(self, broker: Broker) -> None:
+        self.broker = broker
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        name = scope["path"].removeprefix(PREFIX)
+        if name in CATALOGUE:
+            if scope["method"] == "POST":
+                return await call(self.broker, name, scope, receive, send)
+            return await _wrong_method(scope, receive, send, "POST")
         try:
-            arguments = _arguments(await request.body())
-            name = request.path_params["command"]
-            return await attended(request, broker, caller_of(request), name, arguments)
+            check_name(name)
         except Mq9Error as error:
-            return refusal(error)
-
-    return [Route("/v1/{command}", command, methods=["POST"])]
+            await refusal(error)(scope, receive, send)
 
 
-def _arguments(body: bytes) -> dict[str, object]:
-    try:
-        return msgspec.json.decode(body or b"{}", type=dict[str, object])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Refused("INVALID_ARGUMENT", f"body: {error}; accepted: one JSON object of arguments") from None
+async def _wrong_method(scope: Scope, receive: Receive, send: Send, *accepted: str) -> None:
+    error = Refused("INVALID_ARGUMENT", f"method: {scope['method'][:16]!a}; accepted: {', '.join(accepted)}")
+    await answer({"error": error.as_dict()}, 405, {"allow": ", ".join(accepted)})(scope, receive, send)
+
+
+def routes(broker: Broker) -> Sequence[BaseRoute]:
+    """Everything below ``/v1``."""
+    return [Route(f"{PREFIX}{{path:path}}", Rest(broker))]

@@ -7,7 +7,7 @@ import contextlib
 import gc
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from mq9_mcp.engine.embedded.commits import Commits
 from mq9_mcp.engine.embedded.disk import Disk, advice
 from mq9_mcp.engine.embedded.folder_child import open_tables
 from mq9_mcp.engine.embedded.folder_process import FolderProcess
+from mq9_mcp.engine.embedded.follow import Follower
 from mq9_mcp.engine.embedded.frame import Damaged
 from mq9_mcp.engine.embedded.journal import Batch, Journal
 from mq9_mcp.engine.embedded.load import Replay, load_from
@@ -210,20 +211,18 @@ class Store:
 
     # -- the journal as a stream
 
-    async def records_after(self, after: int) -> AsyncIterator[Committed]:
+    async def records_after(self, after: int) -> AsyncGenerator[Committed]:
         """Every durable record after ``after``, then each new one."""
+        follower = Follower(after)
         while not self.closed:
             self._news.clear()
-            self._check_begin(after)
-            for segment, frame in frames_after(self.journal.segments, after, self.journal.durable_seq):
-                for entry in entries(segment, frame):
-                    if entry.seq > after + 1:
-                        self._check_begin(after)
-                    if entry.seq > after:
-                        after = entry.seq
-                        yield Committed(entry.seq, entry.events)
-            if after >= self.journal.durable_seq:
+            self._check_begin(follower.seq)
+            for entry in follower.read(self.journal.segments, self.journal.durable_seq):
+                yield Committed(entry.seq, entry.events)
+            if follower.seq >= self.journal.durable_seq:
                 await self._news.wait()
+            else:
+                await asyncio.sleep(0)  # one who is far behind lets others have their turn
 
     def _check_begin(self, after: int) -> None:
         first = self.journal.segments[0].first_seq
