@@ -25,7 +25,9 @@ from tools.make_docs import NOTE, REFERENCE, pages
 DOCS = ROOT / "docs"
 MADE = pages()
 PAGES = [ROOT / path for path in tree_paths() if path.endswith(".md")]
-RUN = sorted([*(DOCS / "tutorial").glob("*.md"), *(DOCS / "how-to").glob("*.md")])
+SHELL = {"from-the-command-line.md", "run-the-server.md"}  # for a shell: tests/cli runs what can be run
+LEARNT = [*(DOCS / "tutorial").glob("*.md"), *(DOCS / "how-to").glob("*.md")]
+RUN = sorted(page for page in LEARNT if page.name not in SHELL)
 KINDS = ("tutorial", "how-to", "reference", "why")
 
 
