@@ -186,7 +186,11 @@ def _first_line(model: type[Any]) -> str:
 
 def _defaults() -> str:
     table = {
-        name: {one.name: one.default for one in _of(entry.arguments) if one.default and not one.required}
+        name: {
+            one.name: () if one.default == [] else one.default
+            for one in _of(entry.arguments)
+            if not one.required and one.default is not None
+        }
         for name, entry in CATALOGUE.items()
     }
     known = {name: given for name, given in table.items() if given}

@@ -20,8 +20,12 @@ def given(command: str, named: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name.rstrip("_"): value
         for name, value in named.items()
-        if value is not None and name != "self" and not (name in defaults and defaults[name] == value)
+        if value is not None and name != "self" and not (name in defaults and _same(value, defaults[name]))
     }
+
+
+def _same(value: Any, default: Any) -> bool:
+    return bool(value == default) or not (value or default)  # [] says the same as ()
 
 
 class Caller(ABC):

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
+import io
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from mq9_mcp.client.find import find_url
 
 if TYPE_CHECKING:
-    import httpx
+    import aiohttp
 
 CONNECT_S = 5.0
 CONNECTIONS = 100  # at once; more calls wait for one of these
-# Below the five seconds after which common servers close an idle connection: no call meets one that ends.
-IDLE_S = 4.0
-LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+IDLE_S = 30.0  # less than the server's minute: no call meets a connection that is just being closed
+WHOLE_BYTES = 2**20  # larger bodies are written in pieces
 
 
 class Answer(NamedTuple):
@@ -42,41 +42,40 @@ class Wire:
     def __init__(self, url: str | None, headers: Mapping[str, str]) -> None:
         self._named = url
         self._headers = {"content-type": "application/json", **headers}
-        self._http: httpx.AsyncClient | None = None
+        self._http: aiohttp.ClientSession | None = None
         self.url = find_url(url)
         self.met = False
 
     async def post(self, command: str, body: bytes, timeout_s: float) -> Answer:
         """Ask the broker; raises ``Lost``."""
-        import httpx  # here, because importing it takes most of the time that importing the client takes
+        # Not at the top: importing it takes most of the time that importing the client would take.
+        import aiohttp
 
         http = self._http or self._open()
+        data = body if len(body) < WHOLE_BYTES else io.BytesIO(body)
+        timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_S)
         try:
-            async with asyncio.timeout(timeout_s):
-                response = await http.post(f"{self.url}/v1/{command}", content=body)
-        except TimeoutError:
-            raise Lost(self.url, f"no answer within {timeout_s:.1f} s", sent=True) from None
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol) as error:
+            async with http.post(f"{self.url}/v1/{command}", data=data, timeout=timeout) as response:
+                answer = Answer(
+                    response.status, await response.read(), _seconds(response.headers.get("Retry-After"))
+                )
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
             url, self.url = self.url, find_url(self._named)  # a daemon may be back at another port
             raise Lost(url, _why(error), sent=False) from error
-        except httpx.HTTPError as error:
+        except TimeoutError:
+            raise Lost(self.url, f"none within {timeout_s:.1f} s", sent=True) from None
+        except (aiohttp.ClientError, OSError) as error:
             raise Lost(self.url, _why(error), sent=True) from error
         self.met = True
-        return Answer(response.status_code, response.content, _seconds(response.headers.get("retry-after")))
+        return answer
 
-    def _open(self) -> httpx.AsyncClient:
-        import httpx
+    def _open(self) -> aiohttp.ClientSession:
+        import aiohttp
 
-        secure = self.url.startswith("https://")
-        host = self.url.partition("://")[2]
-        self._http = httpx.AsyncClient(
+        self._http = aiohttp.ClientSession(
             headers=self._headers,
-            timeout=httpx.Timeout(None, connect=CONNECT_S),  # the whole call has one time limit
-            limits=httpx.Limits(
-                max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS, keepalive_expiry=IDLE_S
-            ),
-            verify=secure,  # reading the certificates of the system takes longer than a call
-            trust_env=not host.startswith(LOOPBACK),  # no proxy stands between us and our own machine
+            connector=aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=IDLE_S),
+            cookie_jar=aiohttp.DummyCookieJar(),
         )
         return self._http
 
@@ -84,10 +83,13 @@ class Wire:
         """End the connections."""
         http, self._http = self._http, None
         if http is not None:
-            await http.aclose()
+            await http.close()
 
 
 def _why(error: Exception) -> str:
+    number = getattr(error, "errno", None)
+    if isinstance(number, int) and number > 0:
+        return os.strerror(number)
     return str(error) or type(error).__name__
 
 

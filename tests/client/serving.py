@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,7 +13,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 READY_S = 60
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"}
+_URL = re.compile(r"http://[0-9.:]+")
+ENVIRONMENT = {
+    **{name: value for name, value in os.environ.items() if not name.startswith("MQ9_")},
+    "PYTHONPATH": str(ROOT),
+    "PYTHONWARNINGS": "error",
+}
 _PROGRAM = """
 import sys
 from pathlib import Path
@@ -37,13 +43,14 @@ class Server:
         self.process = subprocess.Popen(
             [sys.executable, "-c", _PROGRAM, str(self.data), port],
             stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
             text=True,
             env=ENVIRONMENT,
         )
         assert self.process.stdout is not None
-        said = self.process.stdout.readline()
-        assert said.startswith("mq9 at "), "the server does not start"
-        self.url = said.split()[2].rstrip(",")
+        found = _URL.search(self.process.stdout.readline())
+        assert found is not None, "the server does not start"
+        self.url = found[0]
 
     def kill(self) -> None:
         """``kill -9``."""

@@ -8,15 +8,19 @@ from collections.abc import Mapping
 from typing import Any
 
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {
-    "mailbox_send": {"priority": "normal"},
+    "mailbox_send": {"priority": "normal", "tags": (), "wait_s": 0},
     "mailbox_fetch": {
         "group": "default",
         "max": 10,
+        "wait_s": 0,
         "lease_s": 300,
+        "tags_any": (),
+        "tags_all": (),
+        "tags_none": (),
         "priority_min": "normal",
         "deliver": "earliest",
     },
-    "mailbox_query": {"order": "asc", "limit": 20},
+    "mailbox_query": {"tags_any": (), "tags_all": (), "tags_none": (), "order": "asc", "limit": 20},
     "mailbox_list": {"limit": 20},
     "mailbox_redrive": {"limit": 100},
 }

@@ -21,7 +21,7 @@ class SyncBase:
         timeout_s: float = TIMEOUT_S,
     ) -> None:
         self._client = Mq9Client(url, agent=agent, token=token, timeout_s=timeout_s)
-        self._background = Background()
+        self._background = Background(self._client.close)
 
     def __repr__(self) -> str:
         return f"Sync{self._client!r}"
@@ -44,9 +44,7 @@ class SyncBase:
 
     def close(self) -> None:
         """Stop the consumers, each with what it has begun, and end the connections."""
-        if self._background.started:
-            self._background.run(self._client.close())
-            self._background.close()
+        self._background.close()
 
     def _command(self, command: str, named: Mapping[str, Any]) -> Any:
         return self._background.run(self._client._command(command, named))
