@@ -34,6 +34,8 @@ def _add(entry: Entry, parser: Parser) -> Run:
     names = WORDS.get(entry.name) or [one.name for one in flags.values() if one.required and not one.many]
     shorthand = SHORTHANDS.get(entry.name)
     known = {**flags, **(shorthand.flags() if shorthand else {})}
+    if shorthand:
+        flags[shorthand.instead] = flags[shorthand.instead]._replace(required=False)
     parser.usage = " ".join(filter(None, (parser.prog, usage_of(names, known), "[OPTION...]")))
     parser.add_argument("words", nargs="*", default=[], help=argparse.SUPPRESS)
     group = parser.add_argument_group("arguments")

@@ -6,7 +6,6 @@ import argparse
 import getpass
 import os
 import re
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -112,7 +111,6 @@ class Connection:
 @contextmanager
 def connected(chosen: argparse.Namespace) -> Iterator[Connection]:
     """The broker that the options name."""
-    _without_a_command_line()
     from mq9_mcp.client import SyncMq9Client
 
     with SyncMq9Client(url_of(chosen), **client_options(chosen)) as client:
@@ -121,7 +119,6 @@ def connected(chosen: argparse.Namespace) -> Iterator[Connection]:
 
 def async_client(chosen: argparse.Namespace) -> Mq9Client:
     """A client for a command that does several things at a time."""
-    _without_a_command_line()
     from mq9_mcp.client import Mq9Client
 
     return Mq9Client(url_of(chosen), **client_options(chosen))
@@ -135,8 +132,3 @@ def client_options(chosen: argparse.Namespace) -> dict[str, Any]:
     if "timeout" in chosen:
         options["timeout_s"] = chosen.timeout
     return options
-
-
-def _without_a_command_line() -> None:
-    """Leave out httpx's own command line, which would bring rich and click: half of the time to start."""
-    sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]

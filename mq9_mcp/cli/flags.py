@@ -14,6 +14,7 @@ from msgspec import inspect as types
 
 from mq9_mcp.cli.parser import Misuse
 from mq9_mcp.cli.values import json_value, loose_value, object_value, text_value, word_or_number
+from mq9_mcp.domain.commands import TIERS
 
 DEST = "argument_"  # before the names of a command's arguments, so that they meet no option of mq9 itself
 
@@ -25,7 +26,7 @@ class Flag(NamedTuple):
     """
 
     name: str
-    help: str
+    says: str
     metavar: str
     read: Callable[[list[str]], Any]
     required: bool = False
@@ -34,6 +35,13 @@ class Flag(NamedTuple):
     numbers: bool = False  # its words are numbers
     choices: tuple[str, ...] = ()
     switch: bool = False
+    notes: tuple[str, ...] = ()  # bounds and default
+
+    @property
+    def help(self) -> str:
+        """What it is for, its bounds, and whether it must be given."""
+        notes = [*self.notes, "required"] if self.required else self.notes
+        return self.says + (f" ({'; '.join(notes)})" if notes else "")
 
     @property
     def option(self) -> str:
@@ -141,11 +149,10 @@ def _is_number(word: str) -> bool:
 
 def _flag(field: types.Field) -> Flag:
     kind, text = _unwrap(field.type)
-    notes = list(filter(None, (_bounds(kind), _default(field))))
-    text = text + (f" ({'; '.join(notes)})" if notes else "")
+    notes = tuple(filter(None, (_bounds(kind), _default(field))))
     option = "--" + field.encode_name.replace("_", "-")
     flag = _by_type(kind, option)
-    return flag._replace(name=field.encode_name, help=text, required=field.required)
+    return flag._replace(name=field.encode_name, says=text, notes=notes, required=field.required)
 
 
 def _by_type(kind: types.Type, option: str) -> Flag:
@@ -153,7 +160,7 @@ def _by_type(kind: types.Type, option: str) -> Flag:
     if isinstance(kind, types.BoolType):
         return Flag("", "", "", bool, switch=True)
     if isinstance(kind, types.LiteralType):
-        return Flag("", "", "WORD", lambda words: words[0], choices=tuple(map(str, kind.values)))
+        return Flag("", "", "WORD", lambda words: words[0], choices=_ordered(kind))
     if isinstance(kind, types.DictType | types.StructType):
         return Flag("", "", "JSON|NAME=VALUE", lambda words: object_value(words, option), many=True)
     if isinstance(kind, types.ListType):
@@ -165,6 +172,11 @@ def _by_type(kind: types.Type, option: str) -> Flag:
     metavar, one = _scalar(kind)
     number = isinstance(kind, types.IntType)
     return Flag("", "", metavar, lambda words: one(words[0]), numbers=number)
+
+
+def _ordered(kind: types.LiteralType) -> tuple[str, ...]:
+    """The words that a value may be; priorities as one thinks of them."""
+    return TIERS if {*kind.values} == {*TIERS} else tuple(map(str, kind.values))
 
 
 def _scalar(kind: types.Type) -> tuple[str, Callable[[str], Any]]:
@@ -224,6 +236,4 @@ def _bounds(kind: types.Type) -> str:
 
 
 def _default(field: types.Field) -> str:
-    if field.required:
-        return "required"
-    return "" if field.default in (None, NODEFAULT) else f"default {field.default}"
+    return "" if field.required or field.default in (None, NODEFAULT) else f"default {field.default}"

@@ -29,8 +29,9 @@ WORDS: dict[str, tuple[str, ...]] = {
 
 
 class Shorthand(NamedTuple):
-    """Options of a command that stand for others; ``expand`` puts what they mean into the arguments."""
+    """Options of a command that stand for the argument ``instead``; ``expand`` makes it of them."""
 
+    instead: str
     flags: Callable[[], dict[str, Flag]]
     add: Callable[[argparse._ArgumentGroup], None]
     expand: Callable[[argparse.Namespace, dict[str, Any]], None]
@@ -84,6 +85,6 @@ def _expand_item(chosen: argparse.Namespace, found: dict[str, Any]) -> None:
 
 
 SHORTHANDS: dict[str, Shorthand] = {
-    "mailbox_send": Shorthand(_no_flags, _add_raw, _expand_raw),
-    "mailbox_ack": Shorthand(_item_flags, _add_item, _expand_item),
+    "mailbox_send": Shorthand("parts", _no_flags, _add_raw, _expand_raw),
+    "mailbox_ack": Shorthand("items", _item_flags, _add_item, _expand_item),
 }

@@ -28,7 +28,7 @@ sys.exit(int(sys.argv[2]))
 # Says that it has begun, then waits until somebody has opened the named pipe of its message.
 WAIT = """
 import os, sys
-print("begun", flush=True)
+os.write(1, b"begun\\n")
 os.close(os.open(sys.argv[1] + os.environ["MQ9_ID"], os.O_RDONLY))
 """
 
