@@ -57,11 +57,15 @@ def _inbox(chosen: argparse.Namespace) -> int:
         print_json(reply)
         return OK
     waiting = len(reply["messages"]) + reply["remaining"]
-    print(f"inbox of {broker.agent}: {waiting or 'nothing'} waiting")
+    print(f"{_named(broker)}: {waiting or 'nothing'} waiting")
     if reply["messages"]:
         show_table("messages", reply["messages"], INBOX)
         print("mq9 inbox --take takes the next one, mq9 reply ID TEXT answers one.")
     return OK
+
+
+def _named(broker: Connection) -> str:
+    return f"inbox of {broker.agent}" if broker.agent else "inbox"
 
 
 def _take(broker: Connection, as_json: bool) -> int:
@@ -76,7 +80,7 @@ def _take(broker: Connection, as_json: bool) -> int:
         print(f"answer: mq9 reply {message['id']} TEXT")
         print(f"done:   mq9 mailbox ack {message['lease']}")
     if not reply["messages"]:
-        print(f"inbox of {broker.agent}: nothing waiting")
+        print(f"{_named(broker)}: nothing waiting")
     return OK
 
 
