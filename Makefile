@@ -54,7 +54,7 @@ mutants: $(READY) ## show that the simulation finds every planted mistake
 ROUNDS := 300
 
 crash: $(READY) ## kill brokers, workers and power for long: make crash ROUNDS=300
-	@MQ9_CRASH_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest -s tests/crash
+	@MQ9_CRASH_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest -s tests/crash tests/client/test_consume_kill.py
 
 faults: $(READY) ## fail every system call, damage every part, draw many examples (20 minutes)
 	@MQ9_FAULT_STRIDE=1 MQ9_DAMAGE_ROUNDS=10 MQ9_EXAMPLES=500 $(BIN)/python -m pytest \

@@ -155,7 +155,7 @@ class Consumer:
                 failures = 0
             except Unavailable as error:
                 failures += 1
-                _log.warning("cannot fetch: %s", error)
+                _log.warning("cannot fetch, trying again: %s", error.message)
                 await self._pause(pause_s(failures))
             except Mq9Error as error:
                 self.error = error
@@ -299,7 +299,7 @@ class Consumer:
                         delivery.over = True  # its lease will run out
                     raise
                 failures += 1
-                _log.warning("cannot settle: %s", error)
+                _log.warning("cannot settle, trying again: %s", error.message)
                 await self._pause(pause_s(failures))
             except Mq9Error as error:
                 if error.code == "LEASE_LOST":
@@ -341,7 +341,7 @@ class Consumer:
                 items = [one.item("extend", lease_s=lease_s) for one in held]
                 results = (await self._client.call("mailbox_ack", {"items": items}))["results"]
             except Mq9Error as error:
-                _log.warning("cannot extend leases: %s", error)
+                _log.warning("cannot extend leases, trying again: %s", error.message)
                 wait = min(every, BEAT_AGAIN_S)
                 continue
             for delivery, result in zip(held, results, strict=True):

@@ -90,6 +90,7 @@ class _Server(uvicorn.Server):
         finally:
             for one in _SIGNALS:
                 loop.remove_signal_handler(one)
+                signal.signal(one, signal.SIG_IGN)  # all is done: one more is no reason to end badly
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
         """The first signal stops; after a second one nobody waits for callers any more."""

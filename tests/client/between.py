@@ -32,6 +32,7 @@ class Between:
         self.plan = list(plan)
         self.requests: list[tuple[str, dict[str, str], bytes]] = []
         self.url = ""
+        self._connections: dict[asyncio.Task[None] | None, asyncio.StreamWriter] = {}
 
     def bodies(self) -> list[dict[str, object]]:
         """What was asked, as JSON."""
@@ -39,6 +40,7 @@ class Between:
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection of the client."""
+        self._connections[asyncio.current_task()] = writer
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
@@ -51,6 +53,14 @@ class Between:
                 if not await self._act(self.plan.pop(0) if self.plan else PASS, head + body, writer):
                     break
         writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+    async def close(self) -> None:
+        """Let the connections go."""
+        for writer in self._connections.values():
+            writer.close()
+        await asyncio.gather(*(one for one in self._connections if one), return_exceptions=True)
 
     async def _act(self, action: str | bytes, request: bytes, writer: asyncio.StreamWriter) -> bool:
         if isinstance(action, bytes):
@@ -88,3 +98,4 @@ async def between(url: str, *plan: str | bytes) -> AsyncIterator[Between]:
         yield one
     finally:
         listening.close()
+        await one.close()

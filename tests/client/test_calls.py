@@ -118,7 +118,11 @@ BYTES = bytes(range(256))
 def test_content_arrives_exactly(server: Server) -> None:
     async def test(client: Mq9Client) -> None:
         await client.mailbox_create(address="exact")
-        parts = [{"data": NUMBERS}, {"raw": BYTES, "mediaType": "x/y"}, {"text": "\u00e9\U0001f600\x00"}]
+        parts: list[dict[str, Any]] = [
+            {"data": NUMBERS},
+            {"raw": BYTES, "mediaType": "x/y"},
+            {"text": "\u00e9\U0001f600\x00"},
+        ]
         later = datetime.now(UTC) + timedelta(hours=1)
         await client.mailbox_send(to="exact", parts=parts, tags=("a", "b"), expires_at=later)
         [message] = (await client.mailbox_fetch(mailbox="exact"))["messages"]
@@ -212,6 +216,7 @@ def test_an_error_is_raised_as_the_server_has_it(server: Server) -> None:
 )
 def test_errors_by_whose_fault(status: int, code: str, kind: type, read: str) -> None:
     error = read_error(status, refusal(status, code).partition(b"\r\n\r\n")[2])
+    assert error is not None
     assert type(error) is kind
     assert (error.code, error.message, error.hint) == (read, "no", "wait")
     assert error.details == ({} if code == read else {"code": code})

@@ -27,7 +27,8 @@ class Server:
 
     def __init__(self, data: Path, **settings: Any) -> None:
         self.data = data
-        self.words = data.with_suffix(".err")
+        data.parent.mkdir(exist_ok=True)
+        self.words = data.parent / f"{data.name}-{len(list(data.parent.iterdir()))}.err"
         flags = {"data": data, "port": 0, "log_format": "json", **settings}
         command = [sys.executable, "-m", "mq9_mcp.serve"]
         for name, value in flags.items():
