@@ -27,7 +27,8 @@ def cli_page(table: Table, linked: Callable[[str], str]) -> Iterable[str]:
         "[How to use it](../how-to/from-the-command-line.md)\n"
     )
     yield (
-        "An option's value is text, a number or a time (RFC 3339). Lists are several words: `--tags a b`. "
+        "An option's value is text, a number or a time (RFC 3339). Lists are several words, up to "
+        "the next option: `--tags a b`; bare words come before them. "
         "Where an argument has a form of its own it is JSON, in place, from a file (`@FILE`) or from "
         "standard input (`-`); an object may be `name=value` words. `-` as a text is standard input too.\n"
     )

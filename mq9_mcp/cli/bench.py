@@ -132,9 +132,9 @@ async def _measure(url: str | None, token: str | None, plan: Plan) -> list[Figur
         address = made["mailbox"]["address"]
         try:
             return [
-                *await _phase("one at a time", plan, _Caller(client.call, address, 1, plan.text)),
+                *await _phase("1 message", plan, _Caller(client.call, address, 1, plan.text)),
                 *await _phase(
-                    f"batches of {plan.batch}", plan, _Caller(client.call, address, plan.batch, plan.text)
+                    f"{plan.batch} messages", plan, _Caller(client.call, address, plan.batch, plan.text)
                 ),
             ]
         finally:

@@ -79,9 +79,24 @@ class Parser(argparse.ArgumentParser):
             return super().parse_known_args(args, namespace)
         self._mixing = True
         try:
-            return self.parse_known_intermixed_args(args, namespace)
+            found, unknown = self.parse_known_intermixed_args(args, namespace)
         finally:
             self._mixing = False
+        if unknown:
+            self._refuse(unknown[0])
+        return found, unknown
+
+    def _refuse(self, word: str) -> NoReturn:
+        """What is unknown is told by its name alone: what follows could be a secret behind a typing error."""
+        from difflib import get_close_matches
+
+        name = word.partition("=")[0]
+        if not word.startswith("-"):
+            self.error(f"unexpected word {word[:80]!r}")
+        known = [option for one in self._actions for option in one.option_strings]
+        meant = get_close_matches(name, known, 1)
+        did_you = f"; did you mean {meant[0]}?" if meant else ""
+        self.error(f"there is no option {name[:80]!r}{did_you}")
 
     def error(self, message: str) -> NoReturn:
         """Every mistake of the command line ends here."""

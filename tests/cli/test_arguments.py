@@ -151,7 +151,8 @@ def test_files_become_parts(arguments: Any, tmp_path: Path) -> None:
         ("mailbox", "a command is missing"),
         ("mailbox send a b c", "unexpected word 'c'; accepted: TO TEXT"),
         ("mailbox send a hi --priority low", "choose from"),
-        ("mailbox send a hi --colour red", "--colour"),
+        ("mailbox send a hi --colour red", "there is no option '--colour'"),
+        ("inbox now", "unexpected word 'now'"),
         ("mailbox send a --parts nonsense", "--parts: not JSON"),
         ("mailbox send a --parts @none.json", "--parts: none.json: No such file"),
         ("mailbox send a --raw none.png", "--raw: none.png: No such file"),
@@ -175,6 +176,18 @@ def test_a_line_that_makes_no_sense_is_refused_before_any_call(
     assert out == ""
     assert says in err
     assert "mq9: INVALID_ARGUMENT: " in err
+
+
+@pytest.mark.parametrize("option", ["--tokn=hush-hush", "--tokn hush-hush"])
+@pytest.mark.parametrize("line", ["inbox", "mailbox send bob", "mailbox tail jobs"])
+def test_a_mistyped_option_is_named_without_what_follows(
+    line: str, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*line.split(), *option.split()]) == 2
+    err = capsys.readouterr().err
+    assert "there is no option '--tokn'; did you mean --token?" in err
+    assert f"usage: mq9 {line.split()[0]}" in err
+    assert "hush" not in err
 
 
 def test_a_file_too_large_for_any_call_is_not_read_whole(tmp_path: Path) -> None:
