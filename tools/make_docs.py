@@ -28,6 +28,7 @@ from mq9_mcp.engine.embedded.frame import FRAME_HEADER, RECORD_HEADER, SEGMENT_H
 from mq9_mcp.engine.embedded.tables import SCHEMA_VERSION, migrations
 from mq9_mcp.settings import CONFIG_FILE, SETTINGS, Setting, flag, variable
 from tools.make_cli_page import cli_page
+from tools.make_client_page import client_page
 
 REFERENCE = Path(__file__).resolve().parents[1] / "docs" / "reference"
 NOTE = "<!-- Made by `make docs` from the code; edits here are lost. -->"
@@ -93,6 +94,7 @@ def pages() -> dict[str, str]:
         "events.md": _events,
         "schema.md": _schema,
         "cli.md": lambda: cli_page(_table, _code),
+        "client.md": client_page,
     }
     return {name: "\n".join([NOTE, "", *make()]).rstrip() + "\n" for name, make in made.items()}
 

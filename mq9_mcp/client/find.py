@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mq9_mcp.domain.errors import Refused
-from mq9_mcp.engine.embedded.lock import read_owner
 
 DEFAULT_URL = "http://127.0.0.1:9009"
 
@@ -28,25 +27,10 @@ def find_url(url: str | None, environ: Mapping[str, str] = os.environ) -> str:
 
 def _daemon(environ: Mapping[str, str]) -> str | None:
     """Where the live daemon of the data directory listens."""
+    # Only here: most callers name an address, and these two cost more to import than the rest of the client.
+    from mq9_mcp.daemon import find
+    from mq9_mcp.settings import default_data
+
     named = environ.get("MQ9_DATA")
-    if named:
-        data = Path(named)
-    else:
-        from mq9_mcp.settings import default_data  # only here: most callers name an address
-
-        data = default_data()
-    owner = read_owner(data)
-    pid, address = owner.get("pid"), owner.get("address")
-    if not isinstance(pid, int) or not isinstance(address, str) or not _lives(pid):
-        return None
-    return address if "://" in address else f"http://{address}"
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        pass
-    return True
+    running = find(Path(named) if named else default_data())
+    return running.url if running is not None else None

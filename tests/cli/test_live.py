@@ -130,6 +130,14 @@ def test_several_commands_run_at_a_time(person: Person, tmp_path: Path) -> None:
     assert states(person, box) == ["acked", "acked"]
 
 
+def test_a_command_need_not_read_the_message(person: Person) -> None:
+    box = person.mailbox()
+    person.send(box, "x" * 100_000)
+    with running("on-mail", box, "--once", "--", "true") as doorbell:
+        assert doorbell.wait() == exits.OK
+    assert states(person, box) == ["acked"]
+
+
 def test_a_mailbox_that_is_not_there_ends_the_doorbell(person: Person) -> None:
     assert person.mq9("on-mail", "nowhere", "--once", "--", "true") == exits.NOT_FOUND
 

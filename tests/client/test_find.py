@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -25,33 +28,24 @@ print(time.perf_counter() - begun, *(one for one in {HEAVY!r} if one in sys.modu
 """
 
 
-def owned(folder: Path, **owner: object) -> dict[str, str]:
-    """An environment whose data directory's lock file says who owns it."""
+@contextmanager
+def owned(folder: Path, **owner: object) -> Iterator[dict[str, str]]:
+    """An environment whose data directory belongs to this process, and what its lock file says."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "owner.lock").write_text(json.dumps(owner))
-    return {"MQ9_DATA": str(folder)}
+    with (folder / "owner.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write(json.dumps(owner))
+        file.flush()
+        yield {"MQ9_DATA": str(folder)}
 
 
 def test_what_is_named_counts_first(tmp_path: Path) -> None:
-    daemon = owned(tmp_path, pid=os.getpid(), address="127.0.0.1:7777")
-    both = daemon | {"MQ9_URL": "http://127.0.0.1:8888/"}
-    assert find_url("http://127.0.0.1:9999", both) == "http://127.0.0.1:9999"
-    assert find_url(None, both) == "http://127.0.0.1:8888"
-    assert find_url(None, daemon) == "http://127.0.0.1:7777"
-    assert find_url(None, owned(tmp_path, pid=os.getpid(), address="http://[::1]:7")) == "http://[::1]:7"
-
-
-def test_a_daemon_that_is_gone_is_not_believed(tmp_path: Path) -> None:
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    ended.wait(30)
-    for owner in (
-        {"pid": ended.pid, "address": "127.0.0.1:7777"},
-        {"pid": 2**40, "address": "127.0.0.1:7777"},
-        {"pid": "x", "address": "127.0.0.1:7777"},
-        {"pid": os.getpid()},
-        {},
-    ):
-        assert find_url(None, owned(tmp_path, **owner)) == DEFAULT_URL
+    with owned(tmp_path, pid=os.getpid(), address="http://127.0.0.1:7777") as daemon:
+        both = daemon | {"MQ9_URL": "http://127.0.0.1:8888/"}
+        assert find_url("http://127.0.0.1:9999", both) == "http://127.0.0.1:9999"
+        assert find_url(None, both) == "http://127.0.0.1:8888"
+        assert find_url(None, daemon) == "http://127.0.0.1:7777"
+    assert find_url(None, daemon) == DEFAULT_URL  # it is gone; what it wrote is still there
     assert find_url(None, {"MQ9_DATA": str(tmp_path / "nowhere")}) == DEFAULT_URL
 
 
@@ -64,15 +58,17 @@ def test_an_address_that_is_none_is_refused(url: str) -> None:
 def test_a_daemon_that_comes_back_at_another_port_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    environ = owned(tmp_path / "told", pid=os.getpid(), address="127.0.0.1:1")
-    monkeypatch.setenv("MQ9_DATA", environ["MQ9_DATA"])
+    told = tmp_path / "told"
+    monkeypatch.setenv("MQ9_DATA", str(told))
 
     async def body(url: str) -> None:
-        async with Mq9Client(timeout_s=10) as client:
-            assert client.url == "http://127.0.0.1:1"
-            owned(tmp_path / "told", pid=os.getpid(), address=url)
-            assert (await client.mailbox_list())["mailboxes"] == []
-            assert client.url == url
+        with owned(told, pid=os.getpid(), address="http://127.0.0.1:1"):
+            client = Mq9Client(timeout_s=10)
+        with owned(told, pid=os.getpid(), address=url):
+            async with client:
+                assert client.url == "http://127.0.0.1:1"
+                assert (await client.mailbox_list())["mailboxes"] == []
+                assert client.url == url
 
     with serving(tmp_path / "data") as server:
         asyncio.run(body(server.url))

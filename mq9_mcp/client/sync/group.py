@@ -28,7 +28,8 @@ class SyncGroupCommands(SyncBase):
         Reply:
             groups: [{name, mailbox, fetched_at, waiting, leased, backoff}]
 
-        Errors: MAILBOX_NOT_FOUND, FORBIDDEN, INVALID_ARGUMENT, STORAGE_UNAVAILABLE, SHUTTING_DOWN.
+        Errors: MAILBOX_NOT_FOUND, FORBIDDEN, INVALID_ARGUMENT, RATE_LIMITED, STORAGE_UNAVAILABLE,
+        SHUTTING_DOWN.
         """
         reply: GroupListReply = self._command("group_list", locals())
         return reply
@@ -50,7 +51,8 @@ class SyncGroupCommands(SyncBase):
         Reply:
             group: as group_list shows it
 
-        Errors: MAILBOX_NOT_FOUND, FORBIDDEN, INVALID_ARGUMENT, STORAGE_UNAVAILABLE, SHUTTING_DOWN.
+        Errors: MAILBOX_NOT_FOUND, FORBIDDEN, INVALID_ARGUMENT, RATE_LIMITED, STORAGE_UNAVAILABLE,
+        SHUTTING_DOWN.
         """
         reply: GroupReply = self._command("group_reset", locals())
         return reply
@@ -70,7 +72,8 @@ class SyncGroupCommands(SyncBase):
         Reply:
             deleted: its name
 
-        Errors: MAILBOX_NOT_FOUND, FORBIDDEN, INVALID_ARGUMENT, STORAGE_UNAVAILABLE, SHUTTING_DOWN.
+        Errors: MAILBOX_NOT_FOUND, FORBIDDEN, INVALID_ARGUMENT, RATE_LIMITED, STORAGE_UNAVAILABLE,
+        SHUTTING_DOWN.
         """
         reply: GroupDeleteReply = self._command("group_delete", locals())
         return reply

@@ -45,7 +45,7 @@ class SyncMailboxCommands(SyncBase):
             mailbox: {address, owner, description?, created_at, expires_at?, settings, counts}
             created: false if it existed with equal settings and was renewed
 
-        Errors: MAILBOX_EXISTS, INVALID_ARGUMENT, STORAGE_UNAVAILABLE, SHUTTING_DOWN.
+        Errors: MAILBOX_EXISTS, INVALID_ARGUMENT, RATE_LIMITED, STORAGE_UNAVAILABLE, SHUTTING_DOWN.
         """
         reply: CreateReply = self._command("mailbox_create", locals())
         return reply
@@ -109,7 +109,7 @@ class SyncMailboxCommands(SyncBase):
                 messages and of to
 
         Errors: MAILBOX_NOT_FOUND, MESSAGE_NOT_FOUND, SESSION_NOT_FOUND, DEDUP_CONFLICT, MESSAGE_TOO_LARGE,
-        BATCH_TOO_LARGE, MAILBOX_FULL, INVALID_ARGUMENT, STORAGE_UNAVAILABLE, SHUTTING_DOWN.
+        BATCH_TOO_LARGE, MAILBOX_FULL, INVALID_ARGUMENT, RATE_LIMITED, STORAGE_UNAVAILABLE, SHUTTING_DOWN.
         """
         reply: SendReply = self._command("mailbox_send", locals())
         return reply
@@ -151,7 +151,8 @@ class SyncMailboxCommands(SyncBase):
             remaining: how many more wait, counted to 1,000
             cancel_requested: [task] that the caller should stop
 
-        Errors: MAILBOX_NOT_FOUND, FORBIDDEN, INVALID_ARGUMENT, STORAGE_UNAVAILABLE, SHUTTING_DOWN.
+        Errors: MAILBOX_NOT_FOUND, FORBIDDEN, INVALID_ARGUMENT, RATE_LIMITED, STORAGE_UNAVAILABLE,
+        SHUTTING_DOWN.
         """
         reply: FetchReply = self._command("mailbox_fetch", locals())
         return reply
@@ -176,8 +177,8 @@ class SyncMailboxCommands(SyncBase):
                 one
 
         Errors: LEASE_LOST, MAILBOX_NOT_FOUND, MESSAGE_NOT_FOUND, SESSION_NOT_FOUND, DEDUP_CONFLICT,
-        MESSAGE_TOO_LARGE, BATCH_TOO_LARGE, MAILBOX_FULL, INVALID_ARGUMENT, STORAGE_UNAVAILABLE,
-        SHUTTING_DOWN.
+        MESSAGE_TOO_LARGE, BATCH_TOO_LARGE, MAILBOX_FULL, INVALID_ARGUMENT, RATE_LIMITED,
+        STORAGE_UNAVAILABLE, SHUTTING_DOWN.
         """
         reply: AckReply = self._command("mailbox_ack", locals())
         return reply
@@ -228,7 +229,8 @@ class SyncMailboxCommands(SyncBase):
             next_cursor: if there are more
             remaining: how many more, counted to 1,000
 
-        Errors: MAILBOX_NOT_FOUND, FORBIDDEN, INVALID_ARGUMENT, STORAGE_UNAVAILABLE, SHUTTING_DOWN.
+        Errors: MAILBOX_NOT_FOUND, FORBIDDEN, INVALID_ARGUMENT, RATE_LIMITED, STORAGE_UNAVAILABLE,
+        SHUTTING_DOWN.
         """
         reply: QueryReply = self._command("mailbox_query", locals())
         return reply
@@ -248,8 +250,8 @@ class SyncMailboxCommands(SyncBase):
         Reply:
             deleted: how many
 
-        Errors: MAILBOX_NOT_FOUND, MESSAGE_NOT_FOUND, FORBIDDEN, INVALID_ARGUMENT, STORAGE_UNAVAILABLE,
-        SHUTTING_DOWN.
+        Errors: MAILBOX_NOT_FOUND, MESSAGE_NOT_FOUND, FORBIDDEN, INVALID_ARGUMENT, RATE_LIMITED,
+        STORAGE_UNAVAILABLE, SHUTTING_DOWN.
         """
         reply: DeleteReply = self._command("mailbox_delete", locals())
         return reply
@@ -273,7 +275,7 @@ class SyncMailboxCommands(SyncBase):
             next_cursor: if there are more
             remaining: how many more, counted to 1,000
 
-        Errors: INVALID_ARGUMENT, STORAGE_UNAVAILABLE, SHUTTING_DOWN.
+        Errors: INVALID_ARGUMENT, RATE_LIMITED, STORAGE_UNAVAILABLE, SHUTTING_DOWN.
         """
         reply: ListReply = self._command("mailbox_list", locals())
         return reply
@@ -291,7 +293,8 @@ class SyncMailboxCommands(SyncBase):
         Reply:
             mailbox: {address, owner, description?, created_at, expires_at?, settings, counts}
 
-        Errors: MAILBOX_NOT_FOUND, FORBIDDEN, INVALID_ARGUMENT, STORAGE_UNAVAILABLE, SHUTTING_DOWN.
+        Errors: MAILBOX_NOT_FOUND, FORBIDDEN, INVALID_ARGUMENT, RATE_LIMITED, STORAGE_UNAVAILABLE,
+        SHUTTING_DOWN.
         """
         reply: MailboxReply = self._command("mailbox_get", locals())
         return reply
@@ -313,7 +316,8 @@ class SyncMailboxCommands(SyncBase):
         Reply:
             mailbox: {address, owner, description?, created_at, expires_at?, settings, counts}
 
-        Errors: MAILBOX_NOT_FOUND, FORBIDDEN, INVALID_ARGUMENT, STORAGE_UNAVAILABLE, SHUTTING_DOWN.
+        Errors: MAILBOX_NOT_FOUND, FORBIDDEN, INVALID_ARGUMENT, RATE_LIMITED, STORAGE_UNAVAILABLE,
+        SHUTTING_DOWN.
         """
         reply: MailboxReply = self._command("mailbox_update", locals())
         return reply
@@ -331,7 +335,8 @@ class SyncMailboxCommands(SyncBase):
         Reply:
             dropped: its address
 
-        Errors: MAILBOX_NOT_FOUND, FORBIDDEN, INVALID_ARGUMENT, STORAGE_UNAVAILABLE, SHUTTING_DOWN.
+        Errors: MAILBOX_NOT_FOUND, FORBIDDEN, INVALID_ARGUMENT, RATE_LIMITED, STORAGE_UNAVAILABLE,
+        SHUTTING_DOWN.
         """
         reply: DropReply = self._command("mailbox_drop", locals())
         return reply
@@ -357,7 +362,7 @@ class SyncMailboxCommands(SyncBase):
             skipped: [{id, error}] letters that stay, and why
             remaining: letters that are left, counted to 1,000
 
-        Errors: MAILBOX_NOT_FOUND, MESSAGE_NOT_FOUND, LEASE_LOST, FORBIDDEN, INVALID_ARGUMENT,
+        Errors: MAILBOX_NOT_FOUND, MESSAGE_NOT_FOUND, LEASE_LOST, FORBIDDEN, INVALID_ARGUMENT, RATE_LIMITED,
         STORAGE_UNAVAILABLE, SHUTTING_DOWN.
         """
         reply: RedriveReply = self._command("mailbox_redrive", locals())
