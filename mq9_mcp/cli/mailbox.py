@@ -11,7 +11,7 @@ from typing import Any
 from mq9_mcp.cli.connect import Connection, add_connection, add_json, connected, wants_json
 from mq9_mcp.cli.exits import OK
 from mq9_mcp.cli.parser import Parser, Run
-from mq9_mcp.cli.printing import clean, print_json, print_json_line
+from mq9_mcp.cli.printing import clean, print_json, print_json_line, reader_gone
 from mq9_mcp.cli.shown import first_words, show, show_message
 from mq9_mcp.domain.errors import Unavailable
 from mq9_mcp.domain.limits import limit
@@ -70,12 +70,12 @@ def _tail(chosen: argparse.Namespace) -> int:
 
 
 def _arriving(broker: Connection, where: dict[str, Any], last: int) -> Iterator[dict[str, Any]]:
-    """The last messages of a mailbox, then each that arrives, in store order, for ever."""
+    """The last messages of a mailbox, then each that arrives, in store order, while anybody reads."""
     newest = broker("mailbox_query", **where, order="desc", limit=max(1, last))["messages"]
     yield from reversed(newest[:last])
     seen = newest[0]["id"] if newest else 0
     since = newest[0]["created_at"] if newest else None
-    while True:
+    while not reader_gone():
         try:
             for message in _since(broker, where, since):
                 if message["id"] > seen:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -21,6 +22,16 @@ _CUT = "..."
 def on_terminal() -> bool:
     """True if a person reads: standard output is a terminal that can do more than lines."""
     return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def reader_gone() -> bool:
+    """True if whoever read a pipe, such as ``head``, has closed it; seen before anything more is written."""
+    try:
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)
+    except (OSError, ValueError):  # it is no file
+        return False
+    return any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(0))
 
 
 def clean(text: str, *, lines: bool = False) -> str:

@@ -180,6 +180,17 @@ def test_tail_follows_without_taking(person: Person) -> None:
     assert len(person.reply("mailbox", "fetch", box)["messages"]) == 5
 
 
+def test_tail_ends_with_its_reader(person: Person) -> None:
+    box = person.mailbox()
+    id = person.send(box, "one line is enough")
+    command = [sys.executable, "-m", "mq9_mcp.cli", "mailbox", "tail", box]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as tail:
+        assert tail.stdout is not None
+        assert tail.stdout.readline().startswith(f"{id} ")
+        tail.stdout.close()
+        assert tail.wait(timeout=60) == exits.OK
+
+
 def test_tail_for_programs(person: Person) -> None:
     box = person.mailbox()
     with running("mailbox", "tail", box, "--json") as tail:
