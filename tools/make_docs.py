@@ -19,6 +19,7 @@ from msgspec import NODEFAULT
 
 from mq9_mcp.broker.catalogue import CATALOGUE, LATER, Entry
 from mq9_mcp.broker.receipts import RUNGS
+from mq9_mcp.cli.exits import exit_code
 from mq9_mcp.domain import commands, delivery, events, names
 from mq9_mcp.domain.errors import CODES
 from mq9_mcp.domain.limits import LIMITS
@@ -28,6 +29,7 @@ from mq9_mcp.engine.embedded.engine import EmbeddedEngine
 from mq9_mcp.engine.embedded.frame import FRAME_HEADER, RECORD_HEADER, SEGMENT_HEADER
 from mq9_mcp.engine.embedded.tables import SCHEMA_VERSION, migrations
 from mq9_mcp.settings import CONFIG_FILE, SETTINGS, Setting, flag, variable
+from tools.make_cli_page import cli_page
 from tools.make_client_page import client_page
 
 REFERENCE = Path(__file__).resolve().parents[1] / "docs" / "reference"
@@ -122,6 +124,7 @@ def pages() -> dict[str, str]:
         "events.md": _events,
         "schema.md": _schema,
         "rest.md": _rest,
+        "cli.md": lambda: cli_page(_table, _code),
         "client.md": client_page,
     }
     return {name: "\n".join([NOTE, "", *make()]).rstrip() + "\n" for name, make in made.items()}
@@ -313,7 +316,8 @@ def _errors() -> Iterable[str]:
     )
     for code, one in CODES.items():
         yield f"## {code}\n"
-        yield f"{one.meaning} HTTP status {one.status} at the doors to come.\n"
+        ends = f"exit code [{exit_code(code)}](cli.md#exit-codes)"
+        yield f"{one.meaning} HTTP status {one.status}, {ends}.\n"
         users = [
             f"[`{name}`](commands.md#{name})" for name, entry in CATALOGUE.items() if code in entry.errors
         ]
