@@ -74,9 +74,7 @@ def test_a_stop_ends_it_in_order(data: Path) -> None:
     assert (data / "owner.lock").read_bytes() == b""
     with pytest.raises(ConnectionRefusedError):
         get(running.url, "/health")
-    log = (data / "daemon.log").read_text()
-    assert "started" in log
-    assert "stopped" in log
+    eventually(lambda: "stopped" in (data / "daemon.log").read_text(), "its last words")
     assert stop(data), "nobody has it: nothing to do"
 
 
