@@ -55,7 +55,12 @@ class Server:
         """Wait for its end; the exit code."""
         assert self.process.stdout is not None
         self.process.stdout.close()
-        return self.process.wait(DEADLINE_S)
+        try:
+            return self.process.wait(DEADLINE_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(DEADLINE_S)
+            raise
 
     def events(self) -> list[dict[str, Any]]:
         """What it logged."""
