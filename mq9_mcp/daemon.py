@@ -20,11 +20,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mq9_mcp.domain.errors import Unavailable
-from mq9_mcp.engine.embedded.lock import owner_of
+from mq9_mcp.engine.embedded.lock import LOG_FILE, START_LOCK, owner_of
 from mq9_mcp.settings import CONFIG, SETTINGS, Settings, flag, variable
 
-START_LOCK = "start.lock"
-LOG_FILE = "daemon.log"
 START_S = 60  # a start replays what the tables lack; that is seconds, even after a crash under load
 STOP_S = 30
 _LOOK_S = 0.02

@@ -13,6 +13,11 @@ from mq9_mcp.domain.errors import Unavailable
 
 LOCK_FILE = "owner.lock"
 
+# What a server keeps beside the engine's own files; here, as whoever examines the directory must know them.
+START_LOCK = "start.lock"
+LOG_FILE = "daemon.log"
+CONFIG_FILE = "mq9.toml"
+SERVER_FILES = frozenset({START_LOCK, LOG_FILE, f"{LOG_FILE}.1", CONFIG_FILE})
 
 _PATIENCE_S = 0.5  # whoever looks for an owner holds the lock for a moment
 _PAUSE_S = 0.02
