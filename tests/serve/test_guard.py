@@ -217,7 +217,10 @@ def test_a_path_or_method_that_is_none_has_the_error_shape(url: str) -> None:
     for method, path, status in (("GET", "/nothing", 404), ("DELETE", "/health", 405)):
         answer = ask(url, method, path, {})
         assert (answer.status, answer.code) == (status, "INVALID_ARGUMENT")
-        assert "accepted: POST /v1/{command}; GET /v1/openapi.json, /v1/events, /health" in answer.json["error"]["message"]
+        assert (
+            "accepted: POST /v1/{command}; GET /v1/openapi.json, /v1/events, /health"
+            in answer.json["error"]["message"]
+        )
     assert "GET" in answer.headers["allow"]
 
 
