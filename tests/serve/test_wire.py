@@ -133,6 +133,16 @@ def test_the_start_of_the_data_directory_is_private(tmp_path: Path) -> None:
         assert (tmp_path / "data").stat().st_mode & 0o077 == 0
 
 
+def test_in_an_open_data_directory_the_mail_is_private(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir(mode=0o755)
+    with serving(data) as server:
+        assert call(server.url, "mailbox_send", to="anna", text="hi").status == 200
+        eventually((data / "mq9.duckdb.wal").exists, "the tables have a log")
+        files = [path for path in data.rglob("*") if path.is_file()]
+        assert [path.name for path in files if path.stat().st_mode & 0o077] == []
+
+
 def test_trailers_are_no_headers_and_have_an_end(url: str) -> None:
     chunked = {**NAMED, "Transfer-Encoding": "chunked"}
     with Line(url) as line:
