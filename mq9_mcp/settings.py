@@ -276,6 +276,18 @@ def load_settings(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Setti
     return Settings(**{"data": default_data().absolute()} | found, given=frozenset(found))
 
 
+def data_directory(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Path:
+    """The data directory alone; a settings file in it, however broken, does not matter."""
+    one = SETTINGS["data"]
+    if flags.get("data") is not None:
+        return Path(_read(one, "data", flags["data"], flag("data")))
+    if environ.get(variable("data")):
+        return Path(_read(one, "data", environ[variable("data")], variable("data")))
+    file, named = _file(flags, environ, default_data())
+    found = _file_values(file, named) if named else {}
+    return Path(found.get("data") or default_data().absolute())
+
+
 def _file(flags: Mapping[str, Any], environ: Mapping[str, str], data: Path) -> tuple[Path, str]:
     """The settings file, and who named it; the one in the data directory is named by nobody."""
     if flags.get(CONFIG) is not None:

@@ -71,6 +71,12 @@ def _settings(chosen: argparse.Namespace) -> Settings:
     return load_settings(vars(chosen), os.environ)
 
 
+def _data(chosen: argparse.Namespace) -> Path:
+    from mq9_mcp.settings import data_directory
+
+    return data_directory(vars(chosen), os.environ)
+
+
 def _serve(chosen: argparse.Namespace) -> int:
     from mq9_mcp.serve import run
 
@@ -87,7 +93,7 @@ def _start(chosen: argparse.Namespace) -> int:
 def _stop(chosen: argparse.Namespace) -> int:
     from mq9_mcp.daemon import find, stop
 
-    data = _settings(chosen).data
+    data = _data(chosen)
     running = find(data)
     if running is not None and not stop(data, chosen.timeout):
         raise Unavailable(
@@ -105,7 +111,7 @@ def _stop(chosen: argparse.Namespace) -> int:
 def _status(chosen: argparse.Namespace) -> int:
     from mq9_mcp.daemon import find
 
-    data = _settings(chosen).data
+    data = _data(chosen)
     return _tell(find(data), data, wants_json(chosen))
 
 

@@ -59,6 +59,8 @@ def test_a_daemon_is_started_once_found_and_stopped(anywhere: Person, tmp_path: 
         expected = f"mq9 at {first['url']}, process {first['pid']}, data in {data}\n"
         assert anywhere.says("daemon", "status") == expected
         assert anywhere.reply("mailbox", "create", "jobs")["created"] is True  # MQ9_DATA leads to it
+        (data / "mq9.toml").write_text("broken")  # no reason not to find and to stop it
+        assert anywhere.reply("daemon", "status") == first
         assert anywhere.says("daemon", "stop") == f"stopped process {first['pid']}\n"
         assert anywhere.says("daemon", "stop") == f"no broker owns {data}\n"
         assert anywhere.reply("daemon", "stop") == {"stopped": False}
