@@ -22,6 +22,7 @@ from mq9_mcp.broker.receipts import RUNGS
 from mq9_mcp.domain import commands, delivery, events, names
 from mq9_mcp.domain.errors import CODES
 from mq9_mcp.domain.limits import LIMITS
+from mq9_mcp.domain.registry import STATUSES
 from mq9_mcp.engine.embedded.engine import EmbeddedEngine
 from mq9_mcp.engine.embedded.frame import FRAME_HEADER, RECORD_HEADER, SEGMENT_HEADER
 from mq9_mcp.engine.embedded.tables import SCHEMA_VERSION, migrations
@@ -76,6 +77,7 @@ TABLES = {
     "open_deliveries": "What a group has touched and not settled: leases, attempts, backoff.",
     "deliveries": "What a group has settled, and how.",
     "dedup_keys": "Dedup keys that still count.",
+    "agents": "Agents that are registered, with their cards.",
 }
 
 
@@ -130,6 +132,7 @@ def _unwrap(kind: mi.Type) -> tuple[mi.Type, str]:
 # Values in the order in which people think of them; all others by alphabet.
 _ORDERS: tuple[Sequence[str], ...] = (
     commands.TIERS,
+    STATUSES,
     RUNGS,
     tuple(delivery.DeliveryState),
     tuple(delivery.Step),

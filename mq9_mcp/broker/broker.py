@@ -7,6 +7,7 @@ import contextlib
 import random
 from typing import Any
 
+from mq9_mcp.broker.agents import PREPARED, Agents, FetchCard
 from mq9_mcp.broker.arguments import read_arguments
 from mq9_mcp.broker.bell import Bell, Ring
 from mq9_mcp.broker.clock import Clock
@@ -24,7 +25,7 @@ UPKEEP_MS = 500  # retention looks at what has grown at least so often
 class Broker:
     """Executes commands on an engine; make one with ``await start_broker(engine)``."""
 
-    def __init__(self, engine: Engine, clock: Clock) -> None:
+    def __init__(self, engine: Engine, clock: Clock, fetch_card: FetchCard | None = None) -> None:
         self.engine = engine
         self.clock = clock
         self.bell = Bell(engine.watched)
@@ -34,6 +35,7 @@ class Broker:
         self._calls = 0
         self._idle = asyncio.Event()  # set once the last call of a stopping broker has ended
         self._draining = asyncio.Event()
+        self.agents = Agents(engine, fetch_card, self._draining)
         self._stop = False
         self._looks_at = 0  # when the upkeep looks next
         self._early = asyncio.Event()  # it must look before that
@@ -59,7 +61,10 @@ class Broker:
                 return await send_and_wait(
                     self.engine, self.bell, caller, command, self.ask(), self._draining
                 )
-            return await self.engine.execute(caller, command, self.ask())
+            ask = self.ask()
+            if type(command) in PREPARED:
+                await self.agents.prepare(command, ask)
+            return await self.engine.execute(caller, command, ask)
         finally:
             self._calls -= 1
             if self.engine.next_due() < self._looks_at:
@@ -127,9 +132,14 @@ class Broker:
         await self.close()
 
 
-async def start_broker(engine: Engine, clock: Clock | None = None) -> Broker:
-    """A broker on an open engine, ready for callers; if it cannot be, the engine is closed."""
-    broker = Broker(engine, clock or Clock(engine.time))
+async def start_broker(
+    engine: Engine, clock: Clock | None = None, fetch_card: FetchCard | None = None
+) -> Broker:
+    """A broker on an open engine, ready for callers; if it cannot be, the engine is closed.
+
+    ``fetch_card`` is asked for what ``card_url`` names; left out, public addresses alone are.
+    """
+    broker = Broker(engine, clock or Clock(engine.time), fetch_card)
     try:
         await engine.begin(broker.ask())
     except BaseException:

@@ -10,6 +10,7 @@ from heapq import heappush
 from typing import Any
 
 from mq9_mcp.domain import events as e
+from mq9_mcp.domain.agent import AGENTS, end_agent, hear_all
 from mq9_mcp.domain.apply_delivery import DELIVERY
 from mq9_mcp.domain.apply_mail import MAIL, end_messages, forget_keys, notice_due
 from mq9_mcp.domain.delivery import Delivery, DeliveryState
@@ -36,6 +37,7 @@ def _opened(state: State, event: e.Opened) -> None:
                 delivery.until = event.lease_floor
                 group.watch(event.lease_floor, [id])
         notice_due(state, group.mailbox)
+    hear_all(state, event.at)
 
 
 def _mailbox_created(state: State, event: e.MailboxCreated) -> None:
@@ -66,6 +68,8 @@ def _mailbox_updated(state: State, event: e.MailboxUpdated) -> None:
 def _mailbox_dropped(state: State, event: e.MailboxDropped) -> None:
     mailbox = state.mailboxes.pop(event.mailbox)
     del state.addresses[mailbox.address]
+    if mailbox.registered is not None:
+        end_agent(state, mailbox.registered)
     for group in mailbox.groups.values():
         del state.groups[group.number]
     for mail in [*in_memory(mailbox), *(state.mails[id] for id in mailbox.delayed_ids())]:
@@ -171,4 +175,5 @@ _APPLY: dict[type[e.Event], Callable[[State, Any], None]] = {
     e.Pruned: _pruned,
     **MAIL,
     **DELIVERY,
+    **AGENTS,
 }

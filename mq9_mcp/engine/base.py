@@ -21,6 +21,13 @@ class Committed(NamedTuple):
     events: list[Event]
 
 
+class Registry(NamedTuple):
+    """The cards of all agents as JSON, by name; ``mark`` is another one whenever a card comes or goes."""
+
+    mark: object
+    cards: dict[str, str]
+
+
 class Listener(Protocol):
     """Who is told at once what changed; called on the event loop, must not block or fail."""
 
@@ -62,6 +69,9 @@ class Engine(Protocol):
 
     def next_due(self) -> int:
         """When ``tick`` has something to do next."""
+
+    async def registry(self, mark: object) -> Registry | None:
+        """The cards of all agents, or None if they are those that were given with ``mark``."""
 
     def give_back(self, reply: dict[str, Any], ask: Ask) -> None:
         """Release the leases of a fetch reply that did not reach its caller; no attempt is counted."""

@@ -49,11 +49,11 @@ class Stage:
         self.time.now += round(seconds * 1000)
         await self.broker.engine.tick(self.broker.ask())
 
-    async def call(self, name: str, principal: str = "local", **arguments: Any) -> Reply:
+    async def call(self, name: str, /, principal: str = "local", **arguments: Any) -> Reply:
         """A command by the agent ``alice``."""
         return await self.broker.call(Caller(principal, "alice"), name, arguments)
 
-    async def refused(self, code: str, name: str, **arguments: Any) -> Mq9Error:
+    async def refused(self, code: str, name: str, /, **arguments: Any) -> Mq9Error:
         """The refusal of a command, which must be ``code``."""
         with pytest.raises(Refused) as caught:
             await self.call(name, **arguments)
