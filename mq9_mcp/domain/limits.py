@@ -86,6 +86,9 @@ LIMITS: dict[str, Limit] = {
     "past_leases_max": Limit(
         16, "leases a message", "Enough for every lost reply of one message's attempts."
     ),
+    "past_names_max": Limit(
+        10_000, "names", "Events name mailboxes and groups that ended lately, to readers a little behind."
+    ),
     "history_page": Limit(
         256, "messages", "Settled mail that a new group reads again, brought in at a time."
     ),

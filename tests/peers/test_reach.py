@@ -65,5 +65,5 @@ def test_the_operator_allows_networks_one_by_one() -> None:
 
 @pytest.mark.parametrize("text", ["10.0.0.1/8", "intranet", "10.0.0.0/33", ""])
 def test_what_is_no_network_is_said(text: str) -> None:
-    with pytest.raises(ValueError, match="network|host bits"):
+    with pytest.raises(ValueError, match=r"network|host bits"):
         read_networks([text])

@@ -1,0 +1,317 @@
+"""What the broker answers, as types: plain dicts at run time. Absent values are left out, never None."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NotRequired, TypedDict
+
+Outcome = Literal["ack", "nack", "release", "extend", "reject"]
+
+
+class ErrorShape(TypedDict):
+    """The one error shape; inside a reply it belongs to one item of a call that went on."""
+
+    code: str
+    message: str
+    hint: NotRequired[str]
+    details: NotRequired[dict[str, Any]]
+
+
+class Part(TypedDict, total=False):
+    """An A2A Part: exactly one of text, data, raw (base64) and url, and what describes it."""
+
+    text: str
+    data: Any
+    raw: str
+    url: str
+    filename: str
+    mediaType: str
+    metadata: dict[str, Any]
+
+
+class Counts(TypedDict):
+    """How much a mailbox holds."""
+
+    unsettled: int
+    unsettled_bytes: int
+    delayed: int
+    settled: int
+    settled_bytes: int
+    groups: int
+
+
+class Mailbox(TypedDict):
+    """A mailbox with its settings and counts."""
+
+    address: str
+    owner: str
+    description: NotRequired[str]
+    created_at: str
+    expires_at: NotRequired[str]
+    settings: dict[str, Any]
+    counts: Counts
+
+
+class DeadLetter(TypedDict):
+    """Where a dead letter came from, and why it is one."""
+
+    id: int
+    source: str
+    group: str
+    reason: str
+    description: NotRequired[str]
+    attempts: int
+    first_attempt_at: NotRequired[str]
+    last_attempt_at: NotRequired[str]
+
+
+class Delivery(TypedDict):
+    """How far a message has come in one group."""
+
+    group: str
+    state: str
+    attempt: int
+    worker: NotRequired[str]
+
+
+# ``from`` is a word of the language, so this one is written as a call.
+_MessageHead = TypedDict(
+    "_MessageHead",
+    {
+        "id": int,
+        "mailbox": str,
+        "from": str,
+        "verified": bool,
+        "created_at": str,
+        "deliver_at": NotRequired[str],
+        "expires_at": NotRequired[str],
+        "priority": str,
+        "parts": list[Part],
+        "tags": list[str],
+        "dedup_key": NotRequired[str],
+        "state_key": NotRequired[str],
+        "session": str,
+        "in_reply_to": NotRequired[int],
+        "reply_to": NotRequired[str],
+        "metadata": NotRequired[dict[str, Any]],
+        "traceparent": NotRequired[str],
+        "tracestate": NotRequired[str],
+        "dead_letter": NotRequired[DeadLetter],
+    },
+)
+
+
+class Message(_MessageHead):
+    """A message as it is stored, the same for every reader."""
+
+
+class FetchedMessage(_MessageHead):
+    """A message under a lease."""
+
+    attempt: int
+    fence: int
+    lease: str
+    leased_until: str
+
+
+class QueriedMessage(_MessageHead):
+    """A message with how far it has come in every group."""
+
+    deliveries: list[Delivery]
+
+
+class Receipt(TypedDict):
+    """Proof that a message is on disk. ``duplicate``: it was there before, under its dedup_key."""
+
+    id: int
+    mailbox: str
+    stored_at: str
+    duplicate: bool
+    session: str
+    reached: NotRequired[str]
+    reply: NotRequired[Message]
+
+
+class Result(TypedDict):
+    """What became of one lease. ``ok`` false: ``error`` says why, and nothing else is affected."""
+
+    id: NotRequired[int]
+    outcome: Outcome
+    ok: bool
+    error: NotRequired[ErrorShape]
+    leased_until: NotRequired[str]
+
+
+class Group(TypedDict):
+    """An independent reader of a mailbox."""
+
+    name: str
+    mailbox: str
+    fetched_at: str
+    waiting: int
+    leased: int
+    backoff: int
+
+
+class Redriven(TypedDict):
+    """A dead letter that went back: the letter's id, the new message's, and where it is."""
+
+    letter: int
+    id: int
+    mailbox: str
+
+
+class Skipped(TypedDict):
+    """A dead letter that stays, and why."""
+
+    id: int
+    error: ErrorShape
+
+
+class CreateReply(TypedDict):
+    """The reply to ``mailbox_create``."""
+
+    mailbox: Mailbox
+    created: bool
+
+
+class MailboxReply(TypedDict):
+    """The reply to ``mailbox_get`` and ``mailbox_update``."""
+
+    mailbox: Mailbox
+
+
+class SendReply(TypedDict):
+    """The reply to ``mailbox_send``."""
+
+    receipts: list[Receipt]
+
+
+class FetchReply(TypedDict):
+    """The reply to ``mailbox_fetch``."""
+
+    messages: list[FetchedMessage]
+    remaining: int
+    cancel_requested: list[str]
+
+
+class AckReply(TypedDict):
+    """The reply to ``mailbox_ack``."""
+
+    results: list[Result]
+    receipts: NotRequired[list[Receipt]]
+
+
+class QueryReply(TypedDict):
+    """The reply to ``mailbox_query``."""
+
+    messages: list[QueriedMessage]
+    next_cursor: NotRequired[str]
+    remaining: int
+
+
+class DeleteReply(TypedDict):
+    """The reply to ``mailbox_delete``."""
+
+    deleted: int
+
+
+class ListReply(TypedDict):
+    """The reply to ``mailbox_list``."""
+
+    mailboxes: list[Mailbox]
+    next_cursor: NotRequired[str]
+    remaining: int
+
+
+class DropReply(TypedDict):
+    """The reply to ``mailbox_drop``."""
+
+    dropped: str
+
+
+class RedriveReply(TypedDict):
+    """The reply to ``mailbox_redrive``."""
+
+    redriven: list[Redriven]
+    skipped: list[Skipped]
+    remaining: int
+
+
+class GroupListReply(TypedDict):
+    """The reply to ``group_list``."""
+
+    groups: list[Group]
+
+
+class GroupReply(TypedDict):
+    """The reply to ``group_reset``."""
+
+    group: Group
+
+
+class GroupDeleteReply(TypedDict):
+    """The reply to ``group_delete``."""
+
+    deleted: str
+
+
+class Agent(TypedDict):
+    """An agent: its mailbox has its name."""
+
+    name: str
+    mailbox: str
+    version: int
+    status: Literal["available", "busy", "away", "offline"]
+    load: NotRequired[float]
+    note: NotRequired[str]
+
+
+class CardedAgent(Agent):
+    """An agent with its A2A AgentCard."""
+
+    card: dict[str, Any]
+
+
+class FoundAgent(CardedAgent):
+    """An agent that was found; score, reason and skill where something was asked for."""
+
+    score: NotRequired[float]
+    reason: NotRequired[str]
+    skill: NotRequired[str]
+
+
+class Waiting(TypedDict):
+    """How much waits in each tier."""
+
+    critical: int
+    urgent: int
+    normal: int
+
+
+class RegisterReply(TypedDict):
+    """The reply to ``agent_register``."""
+
+    agent: CardedAgent
+    created: bool
+
+
+class UnregisterReply(TypedDict):
+    """The reply to ``agent_unregister``."""
+
+    unregistered: str
+
+
+class ReportReply(TypedDict):
+    """The reply to ``agent_report``."""
+
+    agent: Agent
+    cancel_requested: list[str]
+    waiting: Waiting
+
+
+class DiscoverReply(TypedDict):
+    """The reply to ``agent_discover``."""
+
+    agents: list[FoundAgent]
+    next_cursor: NotRequired[str]
+    remaining: int
