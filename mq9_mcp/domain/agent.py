@@ -117,7 +117,19 @@ def _waiting(mailbox: Mailbox) -> list[int]:
     group = mailbox.groups.get(DEFAULT_GROUP)
     if group is not None:
         return group.line.waiting_by_tier()
-    return [len(log.mails) - log.holes for log in mailbox.logs.tiers]
+    counts = [len(log.mails) - log.holes for log in mailbox.logs.tiers]
+    mails = mailbox.state.mails
+    for id in mailbox.outside:
+        counts[mails[id].tier] += _for_default(mails[id])
+    for id in mailbox.ending:
+        counts[mails[id].tier] -= id not in mailbox.outside or _for_default(mails[id])
+    return counts
+
+
+def _for_default(mail: e.Mail) -> bool:
+    """True unless the message was redriven to another group."""
+    only = mail.extra.only_group if mail.extra is not None else None
+    return only in (None, DEFAULT_GROUP)
 
 
 def _own(plan: Plan, name: str) -> Agent:

@@ -146,6 +146,34 @@ MUTANTS = (
         "if group.mailbox.settings.exactly_once:",
         "if False:",
     ),
+    Mutant(
+        1,
+        "an agent is missed a moment late",
+        "domain/agent.py",
+        "agent.away_at() <= plan.now:",
+        "agent.away_at() < plan.now:",
+    ),
+    Mutant(
+        1,
+        "a private mailbox stays open after its agent",
+        "domain/agent.py",
+        "mailbox.agent = not agent.opened",
+        "mailbox.agent = True",
+    ),
+    Mutant(
+        1,
+        "a call is no sign of life",
+        "engine/embedded/engine.py",
+        "            agent.seen_at = ask.now\n",
+        "",
+    ),
+    Mutant(
+        1,
+        "the fold forgets a change of status",
+        "engine/embedded/agents.py",
+        "event.status, event.load, event.note",
+        "'available', event.load, event.note",
+    ),
 )
 
 
