@@ -161,14 +161,7 @@ MUTANTS = (
         "mailbox.agent = True",
     ),
     Mutant(
-        1,
-        "a call is no sign of life",
-        "engine/embedded/engine.py",
-        "            agent.seen_at = ask.now\n",
-        "",
-    ),
-    Mutant(
-        1,
+        9,
         "the fold forgets a change of status",
         "engine/embedded/agents.py",
         "event.status, event.load, event.note",
