@@ -20,11 +20,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mq9_mcp.domain.errors import Unavailable
-from mq9_mcp.engine.embedded.lock import owner_of
+from mq9_mcp.engine.embedded.lock import LOG_FILE, START_LOCK, owner_of
 from mq9_mcp.settings import CONFIG, SETTINGS, Settings, flag, variable
 
-START_LOCK = "start.lock"
-LOG_FILE = "daemon.log"
 START_S = 60  # a start replays what the tables lack; that is seconds, even after a crash under load
 STOP_S = 30
 _LOOK_S = 0.02
@@ -95,7 +93,8 @@ def _start(settings: Settings) -> subprocess.Popen[bytes]:
     log = _log_file(settings)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     environment.pop(variable(CONFIG), None)  # it was read already
-    with open(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb") as errors:
+    only = 0 if settings.log_file else os.O_NOFOLLOW  # ours is no file elsewhere; theirs is where they say
+    with open(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | only, 0o600), "wb") as errors:
         child = subprocess.Popen(
             [sys.executable, "-P", "-m", "mq9_mcp.serve", *_flags(settings)],
             stdin=subprocess.DEVNULL,
@@ -137,7 +136,7 @@ def _last_words(settings: Settings) -> str:
 @contextlib.contextmanager
 def _alone(path: Path, deadline: float) -> Iterator[None]:
     """One starter at a time; the lock goes with its process."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         while True:
             try:

@@ -16,9 +16,9 @@ from platformdirs import user_data_path
 
 from mq9_mcp.domain.errors import Refused
 from mq9_mcp.domain.limits import limit
+from mq9_mcp.engine.embedded.lock import CONFIG_FILE
 
 CONFIG = "config"
-CONFIG_FILE = "mq9.toml"
 PREFIX = "MQ9_"
 KIB, MIB, GIB = 1024, 1024**2, 1024**3
 

@@ -28,8 +28,9 @@ from mq9_mcp.doors.rest.events import HEARTBEAT_S
 from mq9_mcp.doors.rest.headers import COMMAND, HEADERS
 from mq9_mcp.engine.embedded.engine import EmbeddedEngine
 from mq9_mcp.engine.embedded.frame import FRAME_HEADER, RECORD_HEADER, SEGMENT_HEADER
+from mq9_mcp.engine.embedded.lock import CONFIG_FILE
 from mq9_mcp.engine.embedded.tables import SCHEMA_VERSION, migrations
-from mq9_mcp.settings import CONFIG_FILE, SETTINGS, Setting, flag, variable
+from mq9_mcp.settings import SETTINGS, Setting, flag, variable
 from tools.make_cli_page import cli_page
 from tools.make_client_page import client_page
 

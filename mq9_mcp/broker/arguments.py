@@ -12,6 +12,7 @@ from msgspec import inspect as types
 from mq9_mcp.broker.catalogue import CATALOGUE, LATER
 from mq9_mcp.domain.commands import Command
 from mq9_mcp.domain.errors import Refused
+from mq9_mcp.domain.names import ADDRESS_PATTERN, NAME_PATTERN, check_address
 
 _PATH = re.compile(r" - at `\$(.*)`$")
 _UNKNOWN = re.compile(r"unknown field `(.*)`", re.DOTALL)
@@ -100,11 +101,28 @@ def _refusal(model: type[Command], arguments: Any, text: str) -> Refused:
         return Refused("INVALID_ARGUMENT", f"{where}: missing", f"pass {missing[1]}")
     value = _value(arguments, path)
     words = _words(model, path) if isinstance(value, str) else []
-    accepted = problem[0].lower() + problem[1:].replace("`", "")
-    if words:
-        accepted = f"accepted: {', '.join(words)}"
+    if isinstance(value, str) and repr(ADDRESS_PATTERN) in problem:
+        return _no_address(value, path)
+    accepted = f"accepted: {', '.join(words)}" if words else _plainly(problem)
     seen = _length(value) if "of length" in problem else _show(value)
     return Refused("INVALID_ARGUMENT", f"{path or 'arguments'}: {seen}; {accepted}")
+
+
+def _no_address(value: str, path: str) -> Refused:
+    try:
+        check_address(value, path)
+    except Refused as refusal:
+        return refusal
+    raise AssertionError(f"the pattern refuses {value[:_SHOWN]!a}, the check does not")
+
+
+def _plainly(problem: str) -> str:
+    """msgspec's words, without what only a programmer of the broker understands."""
+    if repr(NAME_PATTERN) in problem:
+        return "accepted: text without control characters"
+    if "RFC3339" in problem:
+        return "accepted: a time as in RFC 3339, such as 2027-01-15T08:00:00Z"
+    return problem[0].lower() + problem[1:].replace("`", "").replace(" | null", "")
 
 
 def _words(model: type[Command], path: str) -> list[str]:

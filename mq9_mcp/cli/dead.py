@@ -65,13 +65,19 @@ def _list(chosen: argparse.Namespace) -> int:
 def _redrive(chosen: argparse.Namespace) -> int:
     wish = {"ids": chosen.ids or None, "limit": chosen.limit, "rate": chosen.rate}
     with connected(chosen) as broker:
-        reply = broker(
-            "mailbox_redrive",
-            mailbox=letters_of(broker, chosen.mailbox),
-            **{name: value for name, value in wish.items() if value is not None},
-        )
+        letters = letters_of(broker, chosen.mailbox)
+        try:
+            given = {name: value for name, value in wish.items() if value is not None}
+            reply = broker("mailbox_redrive", mailbox=letters, **given)
+        except Refused as error:
+            if error.code != "MAILBOX_NOT_FOUND" or chosen.ids:
+                raise
+            # The first letter makes their mailbox: nothing died yet, so nothing is redriven.
+            reply = {"redriven": [], "skipped": [], "remaining": 0}
     if wants_json(chosen):
         print_json(reply)
+    elif not (reply["redriven"] or reply["skipped"]):
+        show_table("dead letters", [], LETTER)
     else:
         show(reply)
     return code_of(reply)

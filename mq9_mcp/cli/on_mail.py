@@ -137,7 +137,7 @@ class Doorbell:
         process = await asyncio.create_subprocess_exec(
             *self._command,
             stdin=asyncio.subprocess.PIPE,
-            env={**os.environ, **self._variables, **variables_of(message)},
+            env={**_outer(), **self._variables, **variables_of(message)},
             start_new_session=True,  # so that Ctrl-C at the keyboard does not reach it
         )
         try:
@@ -175,6 +175,11 @@ def variables_of(message: Mapping[str, Any]) -> dict[str, str]:
     if text is not None:
         found["MQ9_TEXT"] = text.encode()[:TEXT_BYTES_MAX].decode(errors="ignore")
     return {name: value.replace("\0", "") for name, value in found.items()}
+
+
+def _outer() -> dict[str, str]:
+    """Our own environment without another message's variables: a doorbell may run within a doorbell."""
+    return {name: value for name, value in os.environ.items() if name not in (*VARIABLES, "MQ9_TEXT")}
 
 
 @contextlib.contextmanager

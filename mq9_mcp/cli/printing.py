@@ -83,6 +83,7 @@ def print_rows(rows: Rows) -> None:
 
 def print_table(heads: Sequence[str], rows: Rows) -> None:
     """A table: drawn on a terminal, aligned columns under a line of heads in a pipe."""
+    heads = [clean(head) for head in heads]
     cells = [[clean(cell) for cell in row] for row in rows]
     if on_terminal():
         _draw(heads, cells)
@@ -92,7 +93,7 @@ def print_table(heads: Sequence[str], rows: Rows) -> None:
 
 def print_fields(fields: Sequence[tuple[str, str]]) -> None:
     """Names and values of one thing, a line each."""
-    print_rows([(name, clean(value)) for name, value in fields])
+    print_rows([(clean(name), clean(value)) for name, value in fields])
 
 
 def print_text(text: str, indent: str = "") -> None:

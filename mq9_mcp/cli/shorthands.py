@@ -76,10 +76,9 @@ def _expand_item(chosen: argparse.Namespace, found: dict[str, Any]) -> None:
     found.update(given(chosen, flags))
     item = {name: found.pop(name) for name in flags if name in found}
     leases = item.pop("lease", [])
-    if item and not leases:
-        raise Misuse(
-            f"--{min(item).replace('_', '-')}: of which lease?", "name the lease that the fetch gave"
-        )
+    if not leases and (item or "items" not in found):
+        what = f"--{min(item).replace('_', '-')}: of which lease?" if item else "LEASE: missing"
+        raise Misuse(what, "name the lease that the fetch gave")
     if leases:
         found["items"] = [*found.get("items", ()), *({"lease": lease, **item} for lease in leases)]
 

@@ -102,7 +102,7 @@ class Mq9Client(MailboxCommands, GroupCommands, AgentCommands, Consuming):
 def _reply(answer: Answer, url: str) -> dict[str, Any]:
     try:
         return _decode(answer.body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise ConnectionFailed(url, foreign(answer.status, answer.body), unknown=True) from None
 
 

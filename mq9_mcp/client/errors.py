@@ -61,7 +61,7 @@ def read_error(status: int, body: bytes) -> Mq9Error | None:
     """The server's refusal as it was raised there; None if the answer is not of an mq9 broker."""
     try:
         shape = _decoder.decode(body).error
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     code, details = shape.code, shape.details
     ours = status >= _FAULT or status == _TOO_MANY

@@ -16,6 +16,7 @@ CONNECT_S = 5.0
 CONNECTIONS = 100  # at once; more calls wait for one of these
 IDLE_S = 30.0  # less than the server's minute: no call meets a connection that is just being closed
 WHOLE_BYTES = 2**20  # larger bodies are written in pieces
+ANSWER_BYTES_MAX = 256 * 2**20  # no broker answers more: a hundred of the largest messages, escaped
 
 
 class Answer(NamedTuple):
@@ -55,10 +56,12 @@ class Wire:
         data = body if len(body) < WHOLE_BYTES else io.BytesIO(body)
         timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_S)
         try:
-            async with http.post(f"{self.url}/v1/{command}", data=data, timeout=timeout) as response:
-                answer = Answer(
-                    response.status, await response.read(), _seconds(response.headers.get("Retry-After"))
-                )
+            # A redirect is not followed: what is sent is for this broker, and nobody else.
+            async with http.post(
+                f"{self.url}/v1/{command}", data=data, timeout=timeout, allow_redirects=False
+            ) as response:
+                body = await self._read(response)
+                answer = Answer(response.status, body, _seconds(response.headers.get("Retry-After")))
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
             url, self.url = self.url, find_url(self._named)  # a daemon may be back at another port
             raise Lost(url, _why(error), sent=False) from error
@@ -69,6 +72,16 @@ class Wire:
         self.met = True
         return answer
 
+    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
+        """The body, as far as any broker's goes; more is no answer and ends the connection."""
+        read = bytearray()
+        async for piece in response.content.iter_any():
+            read += piece
+            if len(read) > ANSWER_BYTES_MAX:
+                response.close()
+                raise Lost(self.url, f"it answers with more than {ANSWER_BYTES_MAX} bytes", sent=True)
+        return bytes(read)
+
     def _open(self) -> aiohttp.ClientSession:
         import aiohttp
 
@@ -76,6 +89,8 @@ class Wire:
             headers=self._headers,
             connector=aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=IDLE_S),
             cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,  # no broker packs its answers, and a small one could become a huge one
+            skip_auto_headers=("Accept-Encoding",),
         )
         return self._http
 

@@ -58,6 +58,8 @@ def _mailbox_updated(state: State, event: e.MailboxUpdated) -> None:
     reordered = mailbox.settings.ordered_by != event.settings.ordered_by
     forget_keys(state, mailbox, event.at)  # a longer window does not bring keys back
     mailbox.set(event.settings)
+    if not event.settings.dead_letter_expired:
+        mailbox.expire_from = 0  # what waited for room among the dead letters waits for nothing now
     mailbox.description = event.description
     mailbox.expires_at = event.expires_at
     if reordered:

@@ -7,8 +7,8 @@ refused: a foreign Host (a name that was pointed here), a foreign Origin, a body
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Sequence
-from urllib.parse import urlsplit
 
 from starlette.types import Scope
 
@@ -17,6 +17,7 @@ from mq9_mcp.domain.errors import Refused
 JSON_ONLY = "/v1/"  # here a body is application/json and nothing else
 REMEMBERED = 256  # header lines known to be fine; more are looked at each time
 _SHOWN = 100
+_HOST = re.compile(r"(?:\[(?P<address>[0-9a-f:.]+)\]|(?P<name>[a-z0-9._-]+))(?::[0-9]{1,5})?")
 
 Line = tuple[bytes, bytes]
 
@@ -53,6 +54,8 @@ class Heads:
                 if line not in self._fine:
                     self._host(line)
             elif name == b"content-type":
+                if kind not in (None, line):
+                    raise Refused("INVALID_ARGUMENT", "Content-Type: stands twice; accepted: once")
                 kind = line
             elif name == b"content-length":
                 told = length = int(line[1])
@@ -75,10 +78,7 @@ class Heads:
 
     def _host(self, line: Line) -> None:
         text = line[1].decode("latin-1").lower()
-        try:
-            name = urlsplit(f"//{text}").hostname or ""
-        except ValueError:
-            name = ""
+        name = _name(text)
         if not (loopback(name) or name in self.hosts):
             raise Refused(
                 "POLICY_VIOLATION",
@@ -89,10 +89,8 @@ class Heads:
 
     def _origin(self, line: Line) -> None:
         text = line[1].decode("latin-1").lower()
-        try:
-            name = urlsplit(text).hostname or ""
-        except ValueError:
-            name = ""
+        scheme, _, host = text.partition("://")
+        name = _name(host) if scheme in ("http", "https") else ""
         if not (loopback(name) or name in self.hosts or text in self.origins):
             raise Refused(
                 "POLICY_VIOLATION",
@@ -113,6 +111,12 @@ class Heads:
             )
         if _json(kind[1], True):
             self._remember(kind)
+
+
+def _name(text: str) -> str:
+    """The name in ``name:port``; empty if it is anything else, such as a name and a path behind it."""
+    found = _HOST.fullmatch(text)
+    return (found["address"] or found["name"]) if found else ""
 
 
 def _json(value: bytes, strict: bool) -> bool:

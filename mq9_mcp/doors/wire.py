@@ -25,6 +25,8 @@ SURPLUS_MAX = 256  # so many beyond the limit are told so; the others are cut of
 PENALTY_S = 0.25
 _HEALTH = HEALTH.encode()
 SILENCE_S = 30  # a request that stops coming in, and a connection that asks nothing, are cut off
+COMING_S = 30  # a request may come in for so long, and a second more for each
+BYTES_A_SECOND = 64 * 1024  # of its body
 
 
 class Wire(HttpToolsProtocol):
@@ -37,8 +39,11 @@ class Wire(HttpToolsProtocol):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._head = 0  # bytes that came since the last complete head
+        self._head = 0  # bytes that came and are neither a complete head nor body: a head, trailers
         self._in_head = True
+        self._came = False  # a complete head or body came with this piece
+        self._begun_at = self.loop.time()  # when the request that comes in began, or its last answer
+        self._body = 0  # bytes of its body
         self._answered = False  # the request that comes in needs no more
         self._refused_at = -1.0 * RETRY_S
 
@@ -60,29 +65,62 @@ class Wire(HttpToolsProtocol):
         self.load.connections = len(self.connections)
 
     def data_received(self, data: bytes) -> None:
-        """Read; what is left of a request must come soon, and a head must end."""
+        """Read; what is left of a request must come soon, and a head and trailers must end."""
+        self._came = False
         super().data_received(data)
         if self.transport.is_closing():
             return
-        if self._in_head:
-            self._head += len(data)
-            if self._head - len(data) > self.heads.bytes_max:  # all but the last piece is head for sure
-                self.transport.abort()
-                return
+        self._head = 0 if self._came else self._head + len(data)
+        if self._head - len(data) > self.heads.bytes_max:  # all but the last piece is head for sure
+            self.transport.abort()
+            return
         if self.timeout_keep_alive_task is None and (
             self._in_head or self.cycle is None or self.cycle.more_body or self.cycle.response_complete
         ):
-            self._listen_for(SILENCE_S)
+            self._listen_for(self._patience_s())
+
+    def _patience_s(self) -> float:
+        """How long the next piece may take: whoever sends a byte now and then holds no call for ever."""
+        if not self._in_head and (self.cycle is None or not self.cycle.more_body):
+            return SILENCE_S
+        end = self._begun_at + COMING_S + self._body / BYTES_A_SECOND
+        return max(0.0, min(SILENCE_S, end - self.loop.time()))
+
+    def pause_writing(self) -> None:
+        """Whoever does not read is not read either, when the connection itself answers."""
+        super().pause_writing()
+        if self._free():
+            self.flow.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Answers are taken again."""
+        super().resume_writing()
+        if self._free():
+            self._read_on()
+
+    def _free(self) -> bool:
+        """No request is in work here."""
+        return self.cycle is None or self.cycle.response_complete
+
+    def on_response_complete(self) -> None:
+        """An answer is written: what waited behind it has its time from now."""
+        self._begun_at = self.loop.time()
+        super().on_response_complete()
 
     def on_message_begin(self) -> None:
         """A head begins."""
-        self._in_head = True
+        self._in_head, self._begun_at, self._body = True, self.loop.time(), 0
         super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A line of the head; one that comes behind the body, a trailer, says nothing here."""
+        if self._in_head:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """A head is complete: begin the call, or refuse it."""
-        self._head, self._in_head = 0, False
-        free = self.cycle is None or self.cycle.response_complete
+        self._came, self._in_head = True, False
+        free = self._free()
         call = self.parser.get_method() == b"POST"
         if free and call and self.load.full():
             self._refuse()
@@ -121,16 +159,19 @@ class Wire(HttpToolsProtocol):
         self._answer(_REFUSAL)
 
     def _read_on(self) -> None:
-        if not self.transport.is_closing():
+        if not (self.transport.is_closing() or self.flow.write_paused):
             self.flow.resume_reading()
 
     def on_body(self, body: bytes) -> None:
         """A piece of a body."""
+        self._came = True
+        self._body += len(body)
         if not self._answered:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
         """A request has come in whole."""
+        self._came = True
         if not self._answered:
             super().on_message_complete()
         self._answered = False

@@ -72,7 +72,7 @@ def _no_such_thing(request: Request, error: Exception) -> Response:
     """What the router refuses, in the shape that errors have."""
     assert isinstance(error, HTTPException)
     what = f"{request.method} {request.url.path[:100]}"
-    hint = "POST /v1/{command}; /health, /ready and /metrics"
+    hint = "POST /v1/{command}; GET /v1/openapi.json, /v1/events, /health, /ready and /metrics"
     refused = Refused("INVALID_ARGUMENT", f"{what}: {error.detail}; accepted: {hint}")
     return refusal(refused, dict(error.headers or {}), status=error.status_code)
 

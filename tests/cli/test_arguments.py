@@ -162,7 +162,7 @@ def test_files_become_parts(arguments: Any, tmp_path: Path) -> None:
         ("mailbox query a --limit 1000", "limit: 1000"),
         ("mailbox delete a b", "--ids: 'b' is no integer"),
         ("mailbox ack --outcome nack", "of which lease?"),
-        ("mailbox ack", "items: missing"),
+        ("mailbox ack", "LEASE: missing"),
         ("group reset audit", "to: missing"),
         ("inbox -- x", "unexpected word 'x'"),
         ("limits x", "x"),

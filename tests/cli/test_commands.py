@@ -181,7 +181,8 @@ def test_peeking_takes_nothing(person: Person) -> None:
 
 def test_dead_letters_are_listed_and_go_back(person: Person) -> None:
     box = person.mailbox()
-    assert person.says("dead", "list", box) == "no dead letters\n"
+    assert person.says("dead", "list", box) == person.says("dead", "redrive", box) == "no dead letters\n"
+    assert person.reply("dead", "redrive", box) == {"redriven": [], "skipped": [], "remaining": 0}
     id = person.send(box, f"broken {NASTY}")
     person.send(box, "broken too")
     leases = [one["lease"] for one in person.reply("mailbox", "fetch", box)["messages"]]

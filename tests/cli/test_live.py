@@ -58,6 +58,18 @@ def test_a_command_gets_the_message_and_settles_it(person: Person, tmp_path: Pat
     assert states(person, box) == ["acked"]
 
 
+def test_a_doorbell_within_a_doorbell_says_nothing_of_the_outer_message(
+    person: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MQ9_TEXT", "of another message")
+    box = person.mailbox()
+    person.reply("mailbox", "send", box, "--parts", '[{"data": 1}]')
+    note = tmp_path / "note.json"
+    with running("on-mail", box, "--once", "--", sys.executable, "-c", NOTE, str(note), "0") as doorbell:
+        assert doorbell.wait() == exits.OK
+    assert "MQ9_TEXT" not in json.loads(note.read_text())["environ"]
+
+
 def gate(folder: Path, id: int) -> Path:
     """The named pipe that the command of a message waits at."""
     path = folder / str(id)

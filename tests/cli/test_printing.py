@@ -122,3 +122,8 @@ def test_an_age_is_in_one_unit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.time", lambda: 1_000_000.0)
     ages = {5: "5s", 59: "59s", 60: "1m", 7_200: "2h", 200_000: "2d", -120: "in 2m"}
     assert {ago: age(wire_time((1_000_000 - ago) * 1000)) for ago in ages} == ages
+
+
+def test_names_are_written_as_text_too(capsys: pytest.CaptureFixture[str]) -> None:
+    show({"things": [{NASTY: 1}], "thing": {NASTY: 1}, "one": 1})
+    assert not set("\x1b\x9b\u202e") & set(capsys.readouterr().out)

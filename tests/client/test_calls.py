@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gzip
 import threading
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,7 @@ import msgspec
 import pytest
 
 from mq9_mcp.client import ConnectionFailed, Mq9Client, Refused, SyncMq9Client, Unavailable
+from mq9_mcp.client import wire as wire_module
 from mq9_mcp.client.errors import read_error
 from tests.client.between import Between, answer, between, refusal
 from tests.client.serving import Server
@@ -307,3 +309,29 @@ def test_a_newer_reply_is_passed_through(server: Server) -> None:
 
     body = msgspec.json.encode({"mailboxes": [], "remaining": 0, "newer": {"x": 2**70}})
     run_between(server, test, answer(200, body))
+
+
+@pytest.mark.parametrize(
+    ("hostile", "why"),
+    [
+        (answer(307, b"", "location: /v1/elsewhere"), "HTTP 307"),
+        (answer(302, b"", "location: /v1/elsewhere"), "HTTP 302"),
+        (answer(200, b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}"), "HTTP 200"),
+        (answer(400, b'{"error":{"code":"X","message":"","details":{"a":' + b"[" * 100_000), "HTTP 400"),
+        (answer(200, gzip.compress(b'{"a":1}'), "content-encoding: gzip"), "HTTP 200"),
+        (answer(200, b'{"a":"' + b"a" * 300_000 + b'"}'), "more than 262144 bytes"),
+    ],
+)
+def test_a_hostile_answer_is_no_answer(
+    server: Server, hostile: bytes, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No redirect is followed, nothing is unpacked, and no end of bytes or of brackets does harm."""
+    monkeypatch.setattr(wire_module, "ANSWER_BYTES_MAX", 2**18)
+    address = "hostile" if b" 200 " not in hostile[:20] else None  # without one it is not repeated
+
+    async def test(wire: Between, client: Mq9Client) -> None:
+        with pytest.raises(ConnectionFailed, match=why):
+            await client.mailbox_create(address=address)
+        assert [path for path, _, _ in wire.requests] == ["/v1/mailbox_create"]
+
+    run_between(server, test, hostile)

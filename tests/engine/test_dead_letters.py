@@ -182,6 +182,23 @@ def test_mail_that_expires_before_any_group_exists_dies_too(tmp_path: Path) -> N
     run(body, tmp_path)
 
 
+def test_expired_mail_waits_for_full_dead_letters_only_while_they_are_wanted(tmp_path: Path) -> None:
+    async def body(desk: Desk) -> None:
+        await make(desk, dead_letter_expired=True, backoff_max_s=60)
+        await desk.call("mailbox_create", address="m.dead", settings={"messages_max": 1})
+        await desk.send("m.dead", "in the way")
+        assert await desk.fetch("m") == []
+        await desk.send("m", "short", ttl_s=10)
+        await desk.pass_time(10)
+        assert await states(desk) == {"default": "waiting"}
+        await desk.call("mailbox_update", address="m", settings={"dead_letter_expired": False})
+        reply = await desk.call("mailbox_fetch", mailbox="m")
+        assert (reply["messages"], reply["remaining"]) == ([], 0)
+        assert await states(desk) == {"default": "expired"}
+
+    run(body, tmp_path)
+
+
 def test_the_dead_letter_mailbox_is_a_normal_one_of_the_same_owner(tmp_path: Path) -> None:
     """Made at need, without max_attempts and ttl of its own; it may be fetched, nacked, acked, sent to."""
 

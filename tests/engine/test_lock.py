@@ -136,3 +136,13 @@ def test_a_start_that_fails_lets_the_directory_go(tmp_path: Path) -> None:
         await desk.send(text="works")
 
     run(body, tmp_path, "box")
+
+
+def test_a_link_in_the_place_of_the_lock_is_not_followed(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("kept")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / LOCK_FILE).symlink_to(precious)
+    with pytest.raises(OSError, match=LOCK_FILE):
+        OwnerLock(tmp_path / "data")
+    assert precious.read_text() == "kept"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,3 +44,26 @@ def test_a_body_is_read_as_its_arguments_are(call: tuple[str, dict[str, Any]]) -
     except Refused as refused:
         found = refused.as_dict()
     assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (
+            {"to": "b", "reply_to": "A b"},
+            "reply_to: 'A b' is no address; accepted: 1 to 96 characters of a-z",
+        ),
+        ({"to": "b", "reply_to": "a@node"}, "reply_to: 'a@node' names another node"),
+        ({"to": "b", "tags": ["a\nb"]}, "tags[0]: 'a\\nb'; accepted: text without control characters"),
+        (
+            {"to": "b", "deliver_at": "soon"},
+            "deliver_at: 'soon'; accepted: a time as in RFC 3339, such as 20",
+        ),
+        ({"to": "b", "parts": {}}, "parts: {}; expected array, got object"),
+    ],
+)
+def test_a_refusal_says_what_is_accepted_in_words(arguments: dict[str, Any], words: str) -> None:
+    with pytest.raises(Refused) as refused:
+        read_arguments("mailbox_send", arguments)
+    assert refused.value.message.startswith(words)
+    assert "regex" not in refused.value.message

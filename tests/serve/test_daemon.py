@@ -16,6 +16,7 @@ import pytest
 
 from mq9_mcp.daemon import Running, find, join, stop
 from mq9_mcp.domain.errors import Unavailable
+from mq9_mcp.engine.embedded.doctor import examine
 from mq9_mcp.engine.embedded.lock import OwnerLock
 from mq9_mcp.settings import Settings
 from tests.serve.http import call, get
@@ -76,6 +77,16 @@ def test_a_stop_ends_it_in_order(data: Path) -> None:
         get(running.url, "/health")
     eventually(lambda: "stopped" in (data / "daemon.log").read_text(), "its last words")
     assert stop(data), "nobody has it: nothing to do"
+
+
+def test_the_doctor_knows_what_a_daemon_leaves(data: Path) -> None:
+    data.mkdir()
+    (data / "mq9.toml").write_text("calls_max = 100\n")
+    join(settings(data))
+    assert stop(data)
+    report = examine(data)
+    assert report.sound
+    assert report.findings == []
 
 
 def test_a_relative_path_means_the_folder_of_who_starts_it(

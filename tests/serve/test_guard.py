@@ -74,6 +74,11 @@ def test_a_loopback_or_allowed_host_gets_in(url: str, host: str) -> None:
 JSON_HEADER = {"Content_Type": "application/json"}
 
 
+def test_two_kinds_of_content_are_none(url: str) -> None:
+    two = {"Content-Type": "text/plain", "content-type": "application/json"}
+    refused(ask(url, "POST", "/v1/mailbox_send", two, SEND), "INVALID_ARGUMENT")
+
+
 @pytest.mark.parametrize(
     "host",
     [
@@ -86,6 +91,10 @@ JSON_HEADER = {"Content_Type": "application/json"}
         "",
         "[::1",
         "mq9.example.evil",
+        "evil.example@127.0.0.1",
+        "127.0.0.1/evil.example",
+        "localhost#.evil.example",
+        "[::1%evil.example]",
     ],
 )
 @pytest.mark.parametrize("path", ["/v1/mailbox_send", "/health", "/metrics", "/nothing"])
@@ -122,7 +131,16 @@ def test_a_near_or_allowed_origin_gets_in(url: str, origin: str) -> None:
 
 @pytest.mark.parametrize(
     "origin",
-    ["https://evil.example", "null", "", "http://app.example", "https://app.example.evil", "http://[::1"],
+    [
+        "http://evil.example@localhost",
+        "evil://localhost",
+        "https://evil.example",
+        "null",
+        "",
+        "http://app.example",
+        "https://app.example.evil",
+        "http://[::1",
+    ],
 )
 def test_a_foreign_origin_does_not(url: str, origin: str) -> None:
     assert "Origin" in refused(post(url, Origin=origin, **JSON_HEADER), "POLICY_VIOLATION")
@@ -217,6 +235,10 @@ def test_a_path_or_method_that_is_none_has_the_error_shape(url: str) -> None:
     for method, path, status in (("GET", "/nothing", 404), ("DELETE", "/health", 405)):
         answer = ask(url, method, path, {})
         assert (answer.status, answer.code) == (status, "INVALID_ARGUMENT")
+        assert (
+            "accepted: POST /v1/{command}; GET /v1/openapi.json, /v1/events, /health"
+            in answer.json["error"]["message"]
+        )
     assert "GET" in answer.headers["allow"]
 
 

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
+import uvicorn
+from starlette.types import Receive, Scope, Send
+from uvicorn.server import ServerState
 
+from mq9_mcp.doors import wire
 from mq9_mcp.doors.guard import Load
-from tests.serve.http import JSON, Line, call, head, metric
+from mq9_mcp.doors.head import Heads
+from mq9_mcp.doors.web.app import alive
+from tests.serve.http import JSON, Line, call, get, head, metric
 from tests.serve.process import eventually, serving
 
 SEND = json.dumps({"to": "anna", "text": "hi"}).encode()
@@ -122,3 +131,76 @@ def test_a_burst_gets_in_and_steady_load_is_kept_small() -> None:
 def test_the_start_of_the_data_directory_is_private(tmp_path: Path) -> None:
     with serving(tmp_path / "data"):
         assert (tmp_path / "data").stat().st_mode & 0o077 == 0
+
+
+def test_in_an_open_data_directory_the_mail_is_private(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir(mode=0o755)
+    with serving(data) as server:
+        assert call(server.url, "mailbox_send", to="anna", text="hi").status == 200
+        eventually((data / "mq9.duckdb.wal").exists, "the tables have a log")
+        files = [path for path in data.rglob("*") if path.is_file()]
+        assert [path.name for path in files if path.stat().st_mode & 0o077] == []
+
+
+def test_trailers_are_no_headers_and_have_an_end(url: str) -> None:
+    chunked = {**NAMED, "Transfer-Encoding": "chunked"}
+    with Line(url) as line:
+        begin = head("POST", "/v1/mailbox_send", {"Host": line.host, **chunked})
+        body = b"%x\r\n%s\r\n0\r\n" % (len(SEND), SEND)
+        line.write(begin + body + b"Host: evil.example\r\nMq9-Agent: boss\r\nMq9-Key: k\r\n\r\n")
+        assert line.answer().status == 200
+        line.write(begin + body)
+        with pytest.raises(OSError, match=r"reset|[Bb]roken"):
+            line.write((b"X: " + b"x" * 10_000 + b"\r\n") * 1_000)
+
+
+def test_whoever_reads_no_answers_is_not_read_for_ever(url: str) -> None:
+    with Line(url) as line:
+        line.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        line.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        line.socket.settimeout(1)
+        many = head("GET", "/health", {"Host": line.host}) * 1_000
+        with pytest.raises(TimeoutError):
+            line.write(many * 400)
+    assert get(url, "/health").status == 200
+
+
+def test_a_body_that_comes_byte_by_byte_holds_no_call_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every byte comes in time, all together do not."""
+    monkeypatch.setattr(wire, "COMING_S", 1)
+
+    async def body() -> None:
+        async with asyncio.timeout(30), listening() as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            headers = {"Host": "localhost", **NAMED, "Content-Length": "1000"}
+            writer.write(head("POST", "/v1/mailbox_send", headers))
+            while True:
+                writer.write(b" ")
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(0.1):
+                        assert await reader.read() == b""
+                        break
+            writer.close()
+
+    asyncio.run(body())
+
+
+@asynccontextmanager
+async def listening() -> AsyncIterator[int]:
+    """Connections of a server in this process, before an application that reads every body; their port."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001
+        while (await receive()).get("more_body"):
+            pass
+
+    config = uvicorn.Config(app, lifespan="off", log_config=None, ws="none")
+    config.load()
+    state = ServerState()
+    kind = wire.bounded(10, Heads(32_768, (), ()), Load(10, 10), alive())
+    server = await asyncio.get_running_loop().create_server(
+        lambda: kind(config=config, server_state=state, app_state={}), "127.0.0.1", 0
+    )
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+        await asyncio.gather(*state.tasks)

@@ -373,6 +373,8 @@ class Model(Registering):
         if ttl is not None and ttl != box.settings.get("ttl_s", 0):
             box.expires = self.now + ttl * 1000 if ttl else None
         box.settings |= given
+        if not box.settings["dead_letter_expired"]:
+            box.closed_till = 0
         if not box.settings.get("ttl_s"):
             box.settings.pop("ttl_s", None)
         return {"mailbox": box_view(box)}

@@ -16,7 +16,7 @@ import duckdb
 from mq9_mcp.engine.embedded.fold import FOLDED_MARK, mark_of
 from mq9_mcp.engine.embedded.frame import Damaged, Newer
 from mq9_mcp.engine.embedded.load import Replay
-from mq9_mcp.engine.embedded.lock import LOCK_FILE, OwnerLock
+from mq9_mcp.engine.embedded.lock import LOCK_FILE, SERVER_FILES, OwnerLock
 from mq9_mcp.engine.embedded.segments import JOURNAL_FOLDER
 from mq9_mcp.engine.embedded.survey import Hurt, Survey, Surveyed, survey_journal
 from mq9_mcp.engine.embedded.tables import (
@@ -327,7 +327,7 @@ def _foreign_findings(report: Report) -> Iterator[Finding]:
         if path.name.startswith(DAMAGED_PREFIX):
             means = "what an earlier repair moved aside; delete it when you miss nothing"
             yield Finding(NOTE, path.name, "is kept", means)
-        elif path.name not in known:
+        elif path.name not in known | SERVER_FILES:
             yield Finding(NOTE, path.name, "is not of the broker", "it is left alone")
     for path in report.survey.foreign:
         file = f"{JOURNAL_FOLDER}/{path.name}"

@@ -7,6 +7,7 @@ ends that. It alone has DuckDB open while it runs.
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 import time
@@ -200,6 +201,7 @@ def serve(pipe: Connection, folder: Path, memory_limit: str) -> int:
 
 def main(arguments: list[str]) -> int:
     """``folder_child FD DIRECTORY MEMORY_LIMIT``: the process that ``folder_process`` starts."""
+    os.umask(0o077)  # DuckDB's files hold mail; the directory may be open to others
     for one in (signal.SIGINT, signal.SIGTERM):
         signal.signal(one, signal.SIG_IGN)  # the parent says when to stop
     return serve(Connection(int(arguments[0])), Path(arguments[1]), arguments[2])

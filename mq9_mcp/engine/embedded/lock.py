@@ -13,9 +13,15 @@ from mq9_mcp.domain.errors import Unavailable
 
 LOCK_FILE = "owner.lock"
 
+# What a server keeps beside the engine's own files; here, as whoever examines the directory must know them.
+START_LOCK = "start.lock"
+LOG_FILE = "daemon.log"
+CONFIG_FILE = "mq9.toml"
+SERVER_FILES = frozenset({START_LOCK, LOG_FILE, f"{LOG_FILE}.1", CONFIG_FILE})
 
 _PATIENCE_S = 0.5  # whoever looks for an owner holds the lock for a moment
 _PAUSE_S = 0.02
+_OWN = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW  # what is written is no file elsewhere
 
 
 class OwnerLock:
@@ -24,7 +30,7 @@ class OwnerLock:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.path = folder / LOCK_FILE
-        self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._fd = os.open(self.path, _OWN, 0o600)
         deadline = time.monotonic() + _PATIENCE_S
         while not _locked(self._fd, fcntl.LOCK_EX):
             owner = owner_of(folder)

@@ -98,6 +98,8 @@ class Tables:
             self.con = duckdb.connect(str(path), config=configuration(memory_limit))
         except duckdb.Error as error:
             raise self.cannot("open", error) from error
+        with contextlib.suppress(OSError):  # of another owner
+            path.chmod(0o600)  # it holds mail, and its folder may be open to others
         try:
             self._migrate()
         except duckdb.Error as error:
