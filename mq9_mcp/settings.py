@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,12 +34,16 @@ class Setting(NamedTuple):
     least: float | None = None
     most: float | None = None
     choices: tuple[str, ...] = ()
+    check: Callable[[Any], Any] | None = None  # raises ValueError for what is no such thing
+    form: str = ""  # what is accepted, where a type does not say it
 
     @property
     def accepted(self) -> str:
         """The accepted values in words."""
         if self.choices:
             return ", ".join(self.choices)
+        if self.form:
+            return self.form
         words = {str: "text", int: "an integer", float: "a number", Path: "a path", list: "a list of strings"}
         bounds = f" from {self.least:,} to {self.most:,}" if self.least is not None else ""
         return words[self.kind] + bounds
@@ -48,6 +52,13 @@ class Setting(NamedTuple):
 def default_data() -> Path:
     """The platform's user data directory (contract, section 11)."""
     return user_data_path("mq9", appauthor=False)
+
+
+def _check_networks(texts: Sequence[str]) -> None:
+    from ipaddress import ip_network  # slow to import, seldom needed
+
+    for text in texts:
+        ip_network(text)
 
 
 SETTINGS: dict[str, Setting] = {
@@ -82,6 +93,14 @@ SETTINGS: dict[str, Setting] = {
         (),
         "Origins besides loopback ones whose pages may call, such as https://app.example.",
         "A page in a browser must not call in its reader's name.",
+    ),
+    "card_networks": Setting(
+        list,
+        (),
+        "Networks besides public ones from which card_url may fetch a card, such as 10.2.0.0/16.",
+        "What a caller names must not lead the broker into the network behind it.",
+        check=_check_networks,
+        form="a list of addresses and networks, such as 127.0.0.1 and 10.2.0.0/16",
     ),
     "log_level": Setting(
         str,
@@ -217,6 +236,7 @@ class Settings(Struct, kw_only=True, frozen=True):
     port: int = _default("port")
     allowed_hosts: tuple[str, ...] = _default("allowed_hosts")
     allowed_origins: tuple[str, ...] = _default("allowed_origins")
+    card_networks: tuple[str, ...] = _default("card_networks")
     log_level: str = _default("log_level")
     log_format: str = _default("log_format")
     log_file: Path | None = _default("log_file")
@@ -326,6 +346,8 @@ def _read(one: Setting, name: str, value: Any, source: str, folder: Path | None 
     """``value`` as the setting has it. Text becomes a number only from a flag or a variable."""
     try:
         read = _typed(one, value, folder)
+        if one.check is not None:
+            one.check(read)
     except (TypeError, ValueError):
         read = None
     in_bounds = one.least is None or one.most is None or read is None or one.least <= read <= one.most

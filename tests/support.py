@@ -52,12 +52,14 @@ class Desk:
         await self.open()
 
     async def call(
-        self, name: str, agent: str | None = "alice", principal: str = "local", **arguments: Any
+        self, name: str, /, agent: str | None = "alice", principal: str = "local", **arguments: Any
     ) -> Reply:
         """One command with arguments as the wire has them."""
         return await self.broker.call(Caller(principal, agent), name, arguments)
 
-    async def refused(self, code: str, name: str, agent: str | None = "alice", **arguments: Any) -> Mq9Error:
+    async def refused(
+        self, code: str, name: str, /, agent: str | None = "alice", **arguments: Any
+    ) -> Mq9Error:
         """The refusal of a command, which must be ``code``."""
         with pytest.raises(Mq9Error) as caught:
             await self.call(name, agent, **arguments)

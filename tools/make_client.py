@@ -52,7 +52,12 @@ REPLIES = {
     "group_list": "GroupListReply",
     "group_reset": "GroupReply",
     "group_delete": "GroupDeleteReply",
+    "agent_register": "RegisterReply",
+    "agent_unregister": "UnregisterReply",
+    "agent_report": "ReportReply",
+    "agent_discover": "DiscoverReply",
 }
+POSITIONAL = {"agent_register": "card", "agent_unregister": "name"}  # as mq9's users write it
 HEAD = """{docstring}
 
 # Made by `make client`; edits here are lost.
@@ -69,15 +74,20 @@ PLAIN = {str: "str", int: "int", float: "float", bool: "bool", datetime: "dateti
 
 def files() -> dict[str, str]:
     """Every generated file: path from the root of the repository, and text."""
-    made = {
-        f"{CLIENT}/arguments.py": _arguments(),
-        f"{CLIENT}/commands/defaults.py": _defaults(),
-        f"{CLIENT}/sync/client.py": _sync_client(),
-    }
+    return _catalogue_files() | _made({f"{CLIENT}/sync/client.py": _sync_client()})
+
+
+def _catalogue_files() -> dict[str, str]:
+    """What the catalogue alone says; the client imports these, and the rest is made from the client."""
+    made = {f"{CLIENT}/arguments.py": _arguments(), f"{CLIENT}/commands/defaults.py": _defaults()}
     for noun in NOUNS:
         made[f"{CLIENT}/commands/{noun}.py"] = _methods(noun, sync=False)
         made[f"{CLIENT}/sync/{noun}.py"] = _methods(noun, sync=True)
-    return {path: _tidy(path, text) for path, text in made.items()}
+    return _made(made)
+
+
+def _made(texts: dict[str, str]) -> dict[str, str]:
+    return {path: _tidy(path, text) for path, text in texts.items()}
 
 
 def _tidy(path: str, text: str) -> str:
@@ -161,7 +171,9 @@ def _of(model: type[Any]) -> list[Argument]:
 
 
 def _literal(value: Any) -> str:
-    return "()" if value == [] else json.dumps(value)
+    if value == []:
+        return "()"
+    return json.dumps(value) if isinstance(value, str) else repr(value)
 
 
 # -- the async methods
@@ -207,7 +219,8 @@ def _methods(noun: str, sync: bool) -> str:
         f"from mq9_mcp.client.arguments import {', '.join(one.__name__ for one in OBJECTS)}",
         f"from mq9_mcp.client.replies import {', '.join(sorted(set(REPLIES.values())))}",
     ]
-    about = f"The commands about a {noun}{', for code without an event loop' if sync else ''}."
+    article = "an" if noun[0] in "aeiou" else "a"
+    about = f"The commands about {article} {noun}{', for code without an event loop' if sync else ''}."
     lines = [HEAD.format(docstring=f'"""{about}"""'), *imports, "", f"class {name}({base}):"]
     lines.append(f'    """{about}"""\n')
     lines += [_method(entry, sync) for entry in CATALOGUE.values() if _noun(entry.name) == noun]
@@ -215,13 +228,17 @@ def _methods(noun: str, sync: bool) -> str:
 
 
 def _method(entry: Entry, sync: bool) -> str:
-    arguments = sorted(_of(entry.arguments), key=lambda one: not one.required)
+    first = POSITIONAL.get(entry.name)
+    arguments = sorted(_of(entry.arguments), key=lambda one: (one.name != first, not one.required))
     reply = REPLIES[entry.name]
-    parameters = "".join(f"        {one.parameter},\n" for one in arguments)
+    parameters = ["*", *(one.parameter for one in arguments)]
+    if first is not None:
+        parameters[:2] = parameters[1], "*"
+    listed = "".join(f"        {one},\n" for one in parameters)
     call = f'self._command("{entry.name}", locals())'
     return (
         f"    {'' if sync else 'async '}def {entry.name}(\n"
-        f"        self,\n        *,\n{parameters}    ) -> {reply}:\n"
+        f"        self,\n{listed}    ) -> {reply}:\n"
         + _docstring(_told(entry, arguments), 2)
         + f"        reply: {reply} = {'' if sync else 'await '}{call}\n        return reply\n"
     )
@@ -374,9 +391,10 @@ def _doc_of(thing: Any) -> list[str]:
 
 
 def main() -> None:
-    """Write the files."""
-    for path, text in files().items():
-        (ROOT / path).write_text(text, encoding="utf-8")
+    """Write the files; those first that the client cannot be imported without."""
+    for make in (_catalogue_files, files):
+        for path, text in make().items():
+            (ROOT / path).write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

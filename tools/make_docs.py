@@ -23,6 +23,7 @@ from mq9_mcp.cli.exits import exit_code
 from mq9_mcp.domain import commands, delivery, events, names
 from mq9_mcp.domain.errors import CODES
 from mq9_mcp.domain.limits import LIMITS
+from mq9_mcp.domain.registry import STATUSES
 from mq9_mcp.doors.rest.events import HEARTBEAT_S
 from mq9_mcp.doors.rest.headers import COMMAND, HEADERS
 from mq9_mcp.engine.embedded.engine import EmbeddedEngine
@@ -83,6 +84,7 @@ TABLES = {
     "open_deliveries": "What a group has touched and not settled: leases, attempts, backoff.",
     "deliveries": "What a group has settled, and how.",
     "dedup_keys": "Dedup keys that still count.",
+    "agents": "Agents that are registered, with their cards.",
 }
 
 
@@ -111,6 +113,9 @@ SHOWN = {
     "deleted": "mailbox, ids",
     "redriven": "messages: [{letter, id, mailbox}]",
     "pruned": "mailbox, count, bytes",
+    "agent_registered": "mailbox, agent, version",
+    "agent_status": "mailbox, agent, status, load?, note?",
+    "agent_unregistered": "mailbox, agent",
 }
 
 
@@ -168,6 +173,7 @@ def _unwrap(kind: mi.Type) -> tuple[mi.Type, str]:
 # Values in the order in which people think of them; all others by alphabet.
 _ORDERS: tuple[Sequence[str], ...] = (
     commands.TIERS,
+    STATUSES,
     RUNGS,
     tuple(delivery.DeliveryState),
     tuple(delivery.Step),

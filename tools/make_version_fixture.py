@@ -98,6 +98,9 @@ async def first_half(desk: Desk) -> dict[str, str]:
     for session in ("s1", "s2", "s1"):
         await desk.send("sessions", f"of {session}", session=session)
     await desk.send("once", "exactly", dedup_key="once-1")
+    for name in ("robot", "box", "brief"):
+        await desk.call("agent_register", card={"name": name, "description": f"the {name}", "skills": []})
+    await desk.call("agent_report", name="box", status="busy", load=0.5, note="at work")
     taken = await desk.fetch(max=4, lease_s=3600)
     await desk.settle(taken[0])
     await desk.settle(taken[1], "reject", reason="broken", description="it does not fit")
@@ -123,6 +126,9 @@ async def second_half(desk: Desk) -> dict[str, str]:
     await desk.fetch(group="late", deliver="latest")
     await desk.call("group_reset", mailbox="box", group="audit", to="earliest")
     await desk.fetch(group="audit", max=1, lease_s=3600)
+    card = {"name": "robot", "description": "the second card", "skills": []}
+    await desk.call("agent_register", name="robot", card=card)
+    await desk.call("agent_unregister", name="brief")
     await desk.call("mailbox_update", address="once", settings={"max_attempts": 7})
     await desk.call("mailbox_create", address="gone")
     await desk.send("gone", "with its mailbox")

@@ -8,6 +8,7 @@ import random
 from time import perf_counter
 from typing import Any
 
+from mq9_mcp.broker.agents import PREPARED, Agents, FetchCard
 from mq9_mcp.broker.arguments import read_arguments
 from mq9_mcp.broker.bell import Bell, Ring
 from mq9_mcp.broker.clock import Clock
@@ -28,7 +29,13 @@ WAITING_MAX = 4_096
 class Broker:
     """Executes commands on an engine; make one with ``await start_broker(engine)``."""
 
-    def __init__(self, engine: Engine, clock: Clock, waiting_max: int = WAITING_MAX) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        clock: Clock,
+        waiting_max: int = WAITING_MAX,
+        fetch_card: FetchCard | None = None,
+    ) -> None:
         self.engine = engine
         self.clock = clock
         self.waiting_max = waiting_max
@@ -41,6 +48,7 @@ class Broker:
         self._calls = 0
         self._idle = asyncio.Event()  # set once the last call of a stopping broker has ended
         self._draining = asyncio.Event()
+        self.agents = Agents(engine, fetch_card, self._draining)
         self._stop = False
         self._looks_at = 0  # when the upkeep looks next
         self._early = asyncio.Event()  # it must look before that
@@ -71,7 +79,10 @@ class Broker:
             if waiting:
                 reply = await self._wait(caller, command)
             else:
-                reply = await self.engine.execute(caller, command, self.ask())
+                ask = self.ask()
+                if type(command) in PREPARED:
+                    await self.agents.prepare(command, ask)
+                reply = await self.engine.execute(caller, command, ask)
             outcome = OK
             return reply
         except Mq9Error as error:
@@ -192,9 +203,17 @@ def waits(command: Command) -> bool:
     return isinstance(command, MailboxSend) and command.wait_for is not None
 
 
-async def start_broker(engine: Engine, clock: Clock | None = None, waiting_max: int = WAITING_MAX) -> Broker:
-    """A broker on an open engine, ready for callers; if it cannot be, the engine is closed."""
-    broker = Broker(engine, clock or Clock(engine.time), waiting_max)
+async def start_broker(
+    engine: Engine,
+    clock: Clock | None = None,
+    waiting_max: int = WAITING_MAX,
+    fetch_card: FetchCard | None = None,
+) -> Broker:
+    """A broker on an open engine, ready for callers; if it cannot be, the engine is closed.
+
+    ``fetch_card`` is asked for what ``card_url`` names; left out, public addresses alone are.
+    """
+    broker = Broker(engine, clock or Clock(engine.time), waiting_max, fetch_card)
     try:
         await engine.begin(broker.ask())
     except BaseException:

@@ -257,11 +257,78 @@ _ENTRIES = (
     ),
 )
 
-CATALOGUE: dict[str, Entry] = {entry.name: entry for entry in _ENTRIES}
+_AGENT = "name, mailbox, version, status, load?, note?"
+_CARD = {
+    "name": "Billing",
+    "description": "Pays invoices and chases those that are due.",
+    "skills": [
+        {
+            "name": "Refunds",
+            "description": "Gives money back for a returned order.",
+            "tags": ["refund", "payment"],
+            "examples": ["refund order 7"],
+        }
+    ],
+}
+_AGENT_ENTRIES = (
+    Entry(
+        "agent_register",
+        c.AgentRegister,
+        "Register an agent with its card, or give it a new one; its mailbox is made if missing.",
+        {"agent": f"{{{_AGENT}, card}}", "created": "false if it was registered: then this is a new version"},
+        ("MAILBOX_EXISTS", *ALWAYS),
+        "create",
+        "agent",
+        (Example("an agent of two lines, as billing", {"card": _CARD}),),
+        hidden=("mcp_server",),
+    ),
+    Entry(
+        "agent_unregister",
+        c.AgentUnregister,
+        "End an agent's registration; its mailbox and mail stay unless delete_mail is true.",
+        {"unregistered": "its name"},
+        ("AGENT_NOT_FOUND", "FORBIDDEN", *ALWAYS),
+        "manage",
+        "agent",
+        (),
+    ),
+    Entry(
+        "agent_report",
+        c.AgentReport,
+        "Heartbeat: say how an agent is, hear what waits for it.",
+        {
+            "agent": f"{{{_AGENT}}}",
+            "cancel_requested": "[task] that the agent should stop",
+            "waiting": "{critical, urgent, normal} messages that wait in the group default",
+        },
+        ("AGENT_NOT_FOUND", "FORBIDDEN", *ALWAYS),
+        "manage",
+        "agent",
+        (),
+    ),
+    Entry(
+        "agent_discover",
+        c.AgentDiscover,
+        "Find agents by what they can do; without text, list them.",
+        {
+            "agents": f"[{{{_AGENT}, score?, reason?, skill?, card}}] best first, or by name",
+            "next_cursor": "if there are more",
+            "remaining": "how many more, counted to 1,000",
+        },
+        ALWAYS,
+        "read",
+        "agent",
+        (
+            Example("who can give money back", {"text": "refund an order"}),
+            Example("who is free", {"status": "available"}),
+        ),
+    ),
+)
+
+CATALOGUE: dict[str, Entry] = {entry.name: entry for entry in (*_ENTRIES, *_AGENT_ENTRIES)}
 
 # Named by the contract, not part of this version: refused by name, with what they belong to.
 LATER: dict[str, str] = {
-    **dict.fromkeys(("agent_register", "agent_unregister", "agent_report", "agent_discover"), "agents"),
     **dict.fromkeys(("task_get", "task_list", "task_update", "task_cancel"), "tasks"),
     **dict.fromkeys(("session_get", "session_list", "session_close", "session_reopen"), "sessions"),
     **dict.fromkeys(("push_set", "push_list", "push_delete"), "push notifications"),

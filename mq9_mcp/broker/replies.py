@@ -305,6 +305,68 @@ class GroupDeleteReply(Shape, kw_only=True, frozen=True):
     deleted: str
 
 
+class Agent(Shape, kw_only=True, frozen=True):
+    """An agent: its mailbox has its name."""
+
+    name: str
+    mailbox: str
+    version: int
+    status: Literal["available", "busy", "away", "offline"]
+    load: float | UnsetType = UNSET
+    note: str | UnsetType = UNSET
+
+
+class CardedAgent(Agent, kw_only=True, frozen=True):
+    """An agent with its A2A AgentCard."""
+
+    card: dict[str, Any]
+
+
+class FoundAgent(CardedAgent, kw_only=True, frozen=True):
+    """An agent that was found; score, reason and skill where something was asked for."""
+
+    score: float | UnsetType = UNSET
+    reason: str | UnsetType = UNSET
+    skill: str | UnsetType = UNSET
+
+
+class Waiting(Shape, kw_only=True, frozen=True):
+    """How much waits in each tier."""
+
+    critical: int
+    urgent: int
+    normal: int
+
+
+class AgentRegisterReply(Shape, kw_only=True, frozen=True):
+    """The agent, and whether it was not there before."""
+
+    agent: CardedAgent
+    created: bool
+
+
+class AgentUnregisterReply(Shape, kw_only=True, frozen=True):
+    """The name that is no agent's any more."""
+
+    unregistered: str
+
+
+class AgentReportReply(Shape, kw_only=True, frozen=True):
+    """The agent as it is now, and what waits for it."""
+
+    agent: Agent
+    cancel_requested: list[str]
+    waiting: Waiting
+
+
+class AgentDiscoverReply(Shape, kw_only=True, frozen=True):
+    """A page of agents, best first, or by name."""
+
+    agents: list[FoundAgent]
+    remaining: Remaining
+    next_cursor: Cursor | UnsetType = UNSET
+
+
 REPLIES: dict[str, type[Shape]] = {
     "mailbox_create": MailboxCreateReply,
     "mailbox_send": MailboxSendReply,
@@ -320,4 +382,8 @@ REPLIES: dict[str, type[Shape]] = {
     "group_list": GroupListReply,
     "group_reset": GroupReply,
     "group_delete": GroupDeleteReply,
+    "agent_register": AgentRegisterReply,
+    "agent_unregister": AgentUnregisterReply,
+    "agent_report": AgentReportReply,
+    "agent_discover": AgentDiscoverReply,
 }

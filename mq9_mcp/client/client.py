@@ -10,6 +10,7 @@ from typing import Any, Self
 import msgspec
 
 from mq9_mcp import __version__
+from mq9_mcp.client.commands.agent import AgentCommands
 from mq9_mcp.client.commands.group import GroupCommands
 from mq9_mcp.client.commands.mailbox import MailboxCommands
 from mq9_mcp.client.consuming import Consuming
@@ -28,7 +29,7 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-class Mq9Client(MailboxCommands, GroupCommands, Consuming):
+class Mq9Client(MailboxCommands, GroupCommands, AgentCommands, Consuming):
     """A caller of one broker, for one event loop. ``async with`` closes its connections.
 
     ``url``: else ``MQ9_URL``, else the daemon of the data directory, else ``http://127.0.0.1:9009``.

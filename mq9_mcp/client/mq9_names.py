@@ -195,26 +195,6 @@ class Mq9Names(Caller, ABC):
         """Remove one message; a missing one is refused."""
         await self.call("mailbox_delete", {"mailbox": addr, "ids": [msg_id]})
 
-    async def agent_register(self, card: Mapping[str, Any] | None = None, **arguments: Any) -> dict[str, Any]:
-        """Register an agent; refused by name until the broker has a registry."""
-        return await self.call("agent_register", _with(arguments, card=card))
-
-    async def agent_unregister(self, name: str | None = None, **arguments: Any) -> dict[str, Any]:
-        """Take an agent from the registry; refused by name until the broker has one."""
-        return await self.call("agent_unregister", _with(arguments, name=name))
-
-    async def agent_report(self, report: Mapping[str, Any] | None = None, **arguments: Any) -> dict[str, Any]:
-        """Report an agent's status; refused by name until the broker has a registry."""
-        return await self.call("agent_report", {**(report or {}), **arguments})
-
-    async def agent_discover(self, *, text: str | None = None, **arguments: Any) -> dict[str, Any]:
-        """Find agents; refused by name until the broker has a registry."""
-        return await self.call("agent_discover", _with(arguments, text=text))
-
-
-def _with(arguments: dict[str, Any], **named: Any) -> dict[str, Any]:
-    return arguments | {name: value for name, value in named.items() if value is not None}
-
 
 def _start(deliver: str | int, from_time: float | str | datetime | None, from_id: int | None) -> str | int:
     """``deliver`` as the broker has it."""

@@ -10,6 +10,7 @@ from heapq import heappush
 from typing import Any
 
 from mq9_mcp.domain import events as e
+from mq9_mcp.domain.agent import AGENTS, end_agent, hear_all
 from mq9_mcp.domain.apply_delivery import DELIVERY
 from mq9_mcp.domain.apply_mail import MAIL, end_messages, forget_keys, notice_due
 from mq9_mcp.domain.delivery import Delivery, DeliveryState
@@ -37,6 +38,7 @@ def _opened(state: State, event: e.Opened) -> None:
                 delivery.until = event.lease_floor
                 group.watch(event.lease_floor, [id])
         notice_due(state, group.mailbox)
+    hear_all(state, event.at)
 
 
 def _mailbox_created(state: State, event: e.MailboxCreated) -> None:
@@ -69,6 +71,8 @@ def _mailbox_updated(state: State, event: e.MailboxUpdated) -> None:
 def _mailbox_dropped(state: State, event: e.MailboxDropped) -> None:
     mailbox = state.mailboxes.pop(event.mailbox)
     del state.addresses[mailbox.address]
+    if mailbox.registered is not None:
+        end_agent(state, mailbox.registered)
     state.past.add_mailbox(mailbox.number, Place(mailbox.address, mailbox.owner))
     for group in mailbox.groups.values():
         state.past.add_group(group.number, GroupPlace(group.name, mailbox.number))
@@ -177,4 +181,5 @@ _APPLY: dict[type[e.Event], Callable[[State, Any], None]] = {
     e.Pruned: _pruned,
     **MAIL,
     **DELIVERY,
+    **AGENTS,
 }

@@ -9,7 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from mq9_mcp.domain import commands as c
+from mq9_mcp.domain.agent import decide_register, decide_report, decide_unregister
 from mq9_mcp.domain.dead import decide_redrive
+from mq9_mcp.domain.discovery import decide_discover
 from mq9_mcp.domain.group import decide_group_delete, decide_group_list, decide_group_reset
 from mq9_mcp.domain.mailbox import (
     decide_create,
@@ -38,6 +40,10 @@ DECIDE: dict[type[c.Command], Decide] = {
     c.GroupList: decide_group_list,
     c.GroupReset: decide_group_reset,
     c.GroupDelete: decide_group_delete,
+    c.AgentRegister: decide_register,
+    c.AgentUnregister: decide_unregister,
+    c.AgentReport: decide_report,
+    c.AgentDiscover: decide_discover,
 }
 
 

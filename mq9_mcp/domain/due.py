@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from mq9_mcp.domain.agent import decide_away
 from mq9_mcp.domain.dead import dead_letters_full_ms, die, exhausted
 from mq9_mcp.domain.delivery import DeliveryState
 from mq9_mcp.domain.events import Due, Expired, Lapsed, Mail, MailboxDropped
@@ -122,4 +123,11 @@ def _letters(plan: Plan, mailbox: Mailbox, mail: Mail) -> bool:
 
 
 Stage = Callable[[Plan, Mailbox], None]
-STAGES: tuple[Stage, ...] = (decide_end, decide_visible, decide_lapses, decide_expiry, decide_idle)
+STAGES: tuple[Stage, ...] = (
+    decide_end,
+    decide_visible,
+    decide_lapses,
+    decide_expiry,
+    decide_idle,
+    decide_away,
+)

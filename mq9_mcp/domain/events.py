@@ -10,6 +10,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from mq9_mcp.domain.limits import limit
+from mq9_mcp.domain.registry import Status
 
 RECORD_VERSION = 1
 
@@ -320,6 +321,38 @@ class Pruned(Event, tag="pruned", kw_only=True):
     oldest: int
 
 
+class AgentRegistered(Event, tag="agent_registered", kw_only=True):
+    """An agent's new card, and the agent itself with its first one; it is available.
+
+    ``card`` is the AgentCard as JSON. ``opened``: the mailbox was its owner's alone before, and is again
+    after the agent.
+    """
+
+    agent: str
+    owner: str
+    mailbox: int
+    version: int
+    card: str
+    opened: bool = False
+
+
+class AgentStatus(Event, tag="agent_status", kw_only=True):
+    """An agent's status changed: it said so, it was silent for too long, or it is heard of again."""
+
+    agent: str
+    mailbox: int
+    status: Status
+    load: float | None = None
+    note: str | None = None
+
+
+class AgentUnregistered(Event, tag="agent_unregistered", kw_only=True):
+    """An agent is none any more. Its mailbox stays, unless it is dropped too."""
+
+    agent: str
+    mailbox: int
+
+
 AnyEvent = (
     Opened
     | MailboxCreated
@@ -343,4 +376,7 @@ AnyEvent = (
     | Deleted
     | Redriven
     | Pruned
+    | AgentRegistered
+    | AgentStatus
+    | AgentUnregistered
 )

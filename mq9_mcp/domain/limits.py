@@ -63,6 +63,23 @@ LIMITS: dict[str, Limit] = {
     "delay_s_max": Limit(3_650 * DAY, "seconds", "Ten years: beyond it a date is a typing error."),
     "nack_delay_s_max": Limit(43_200, "seconds", "As long as the longest lease."),
     "group_idle_s": Limit(7 * DAY, "seconds", "A mistyped group name holds mail no longer than this."),
+    "presence_s": Limit(120, "seconds", "Two heartbeats a minute may go astray before an agent is missed."),
+    # agents
+    "agents_max": Limit(10_000, "agents", "Cards are in memory; discovery looks at each of them."),
+    "card_bytes_max": Limit(64 * KIB, "bytes", "A card is in memory and rides with every discovery."),
+    "card_skills_max": Limit(128, "skills", "More is several agents; each skill is matched on its own."),
+    "card_label_characters_max": Limit(256, "characters", "Names of agents and skills are read in lists."),
+    "url_characters_max": Limit(2_048, "characters", "Longer ones are cut by proxies on the way."),
+    "card_fetch_s": Limit(10, "seconds", "Whoever registers by card_url waits for it."),
+    "card_fetch_bytes_max": Limit(256 * KIB, "bytes", "A card of full size with its line breaks."),
+    "card_fetches_max": Limit(8, "fetches", "What callers name must not keep the broker busy; others wait."),
+    "card_redirects_max": Limit(3, "redirects", "To https, to www and to the right path; more is a loop."),
+    "skill_tags_max": Limit(32, "tags a skill", "Cards from elsewhere have more tags than messages."),
+    "skill_examples_max": Limit(64, "examples a skill", "Beyond it examples do not find better."),
+    "discover_text_characters_max": Limit(
+        2_000, "characters", "A request in words; a paragraph describes any."
+    ),
+    "discover_bytes_max": Limit(MIB, "bytes", "A page of cards that a model's host takes in one piece."),
     # memory and counts
     "groups_max": Limit(256, "groups a mailbox", "Each group adds a place to every send."),
     "dedup_keys_in_memory": Limit(2_000_000, "keys", "About 500 MB; older keys are looked up in DuckDB."),

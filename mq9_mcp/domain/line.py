@@ -165,6 +165,10 @@ class Line:
         """How many messages wait."""
         return sum(self.free) + sum(map(len, self.returned))
 
+    def waiting_by_tier(self) -> list[int]:
+        """How many messages wait in each tier."""
+        return [self.free[tier] + len(self.returned[tier]) for tier in TIER_RANGE]
+
     def remaining(self, wish: Filter, most: int) -> int:
         """How many messages wait and fit, counted to ``most``."""
         if wish.everything:

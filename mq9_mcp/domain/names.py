@@ -43,13 +43,18 @@ def check_address(address: str, argument: str = "address") -> str:
     )
 
 
-def check_new_address(address: str) -> str:
+def is_address(text: str) -> bool:
+    """True if ``text`` is a well-formed address."""
+    return _address.match(text) is not None
+
+
+def check_new_address(address: str, argument: str = "address") -> str:
     """An address that a caller may create: well formed and not the broker's own."""
-    check_address(address)
+    check_address(address, argument)
     if address.startswith(BROKER_PREFIX):
         raise Refused(
             "INVALID_ARGUMENT",
-            f"address: {address!r} begins with {BROKER_PREFIX!r}, the broker's own prefix",
+            f"{argument}: {address!r} begins with {BROKER_PREFIX!r}, the broker's own prefix",
             "choose another first word",
         )
     return address

@@ -31,7 +31,7 @@ class SessionLine:
 class OrderedLine:
     """The messages that wait for one group of a mailbox that is ordered by session."""
 
-    __slots__ = ("find", "logs", "ranks", "sessions", "waiting")
+    __slots__ = ("find", "free", "logs", "ranks", "sessions", "waiting")
 
     def __init__(self, logs: Logs, find: Callable[[int], Mail | None]) -> None:
         self.logs = logs
@@ -39,6 +39,7 @@ class OrderedLine:
         self.sessions: dict[str, SessionLine] = {}
         self.ranks: list[Rank] = []
         self.waiting: set[int] = set()
+        self.free = [0 for _ in TIER_RANGE]  # how many of them in each tier
         for tier in TIER_RANGE:
             for mail in logs.tiers[tier].since(0):
                 self.add(mail)
@@ -49,17 +50,20 @@ class OrderedLine:
         line = self.sessions.setdefault(name, SessionLine())
         insort(line.ids, mail.id)
         self.waiting.add(mail.id)
+        self.free[mail.tier] += 1
         if not line.busy and line.ids[0] == mail.id:
             heappush(self.ranks, (mail.tier, mail.visible_at, mail.id, name))
 
     def take(self, mail: Mail) -> None:
         """A waiting message goes out; its session is busy."""
-        self.waiting.discard(mail.id)
+        self.waiting.remove(mail.id)
+        self.free[mail.tier] -= 1
         self.sessions[mail.session or own_session(mail.id)].busy += 1
 
     def put_back(self, mail: Mail) -> None:
         """A message that was taken waits again, at its old place."""
         self.waiting.add(mail.id)
+        self.free[mail.tier] += 1
         self._release(mail, done=False)
 
     def enter(self, mail: Mail) -> None:
@@ -129,6 +133,10 @@ class OrderedLine:
     def waiting_count(self) -> int:
         """How many messages wait, those behind a busy session included."""
         return len(self.waiting)
+
+    def waiting_by_tier(self) -> list[int]:
+        """How many messages wait in each tier."""
+        return list(self.free)
 
     def remaining(self, wish: Filter, most: int) -> int:
         """How many messages could be fetched now, counted to ``most``."""

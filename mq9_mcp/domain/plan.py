@@ -15,6 +15,7 @@ from mq9_mcp.domain.access import may_send
 from mq9_mcp.domain.delivery import DeliveryState
 from mq9_mcp.domain.errors import Refused
 from mq9_mcp.domain.events import DedupKey, Event, Mail, MailboxCreated, Settings
+from mq9_mcp.domain.registry import Heartbeat, Match
 from mq9_mcp.domain.state import Caller, Group, Mailbox, State, no_mailbox
 
 
@@ -85,6 +86,8 @@ class Ask(Struct):
     chance: float = 0.5
     paged: Paged = NOTHING_PAGED  # shared: whoever pages something in brings a fresh one
     stored: Callable[[list[int]], None] | None = None  # told the ids of a send before anything can move them
+    card: dict[str, Any] | None = None  # what card_url led to
+    ranking: dict[str, Match] | None = None  # which agents fit a text, and how well
 
 
 class Unprepared(Exception):
@@ -104,6 +107,7 @@ class Plan:
         self.bodies: list[bytes] = []
         self.body_bytes = 0
         self.settled: set[tuple[int, int]] = set()  # (group, message) that this plan settles
+        self.heartbeat: Heartbeat | None = None
         self.outcomes: dict[tuple[int, int], str] = {}  # (group, message): what the worker said in this call
         self._mailboxes: dict[str, Mailbox] = {}
         self._messages = state.next_message

@@ -220,6 +220,19 @@ def _pruned(looker: Looker, event: e.Pruned) -> View | None:
     return _in_mailbox(looker, event.mailbox, count=event.count, bytes=event.bytes)
 
 
+def _agent_registered(looker: Looker, event: e.AgentRegistered) -> View | None:
+    return _in_mailbox(looker, event.mailbox, agent=event.agent, version=event.version)
+
+
+def _agent_status(looker: Looker, event: e.AgentStatus) -> View | None:
+    said = {"status": event.status, "load": event.load, "note": event.note}
+    return _in_mailbox(looker, event.mailbox, agent=event.agent, **said)
+
+
+def _agent_unregistered(looker: Looker, event: e.AgentUnregistered) -> View | None:
+    return _in_mailbox(looker, event.mailbox, agent=event.agent)
+
+
 _VIEWS: dict[type[e.Event], Callable[[Looker, Any], View | None]] = {
     e.Opened: _nothing,
     e.MailboxCreated: _mailbox_created,
@@ -243,4 +256,7 @@ _VIEWS: dict[type[e.Event], Callable[[Looker, Any], View | None]] = {
     e.Deleted: _deleted,
     e.Redriven: _redriven,
     e.Pruned: _pruned,
+    e.AgentRegistered: _agent_registered,
+    e.AgentStatus: _agent_status,
+    e.AgentUnregistered: _agent_unregistered,
 }

@@ -21,6 +21,7 @@ from mq9_mcp.domain.log import Logs
 from mq9_mcp.domain.names import DEFAULT_GROUP
 from mq9_mcp.domain.ordered import OrderedLine
 from mq9_mcp.domain.past import GroupPlace, Past, Place
+from mq9_mcp.domain.registry import Agent
 
 T = TypeVar("T")
 
@@ -143,6 +144,7 @@ class Mailbox:
         self.created_at = 0
         self.expires_at: int | None = None
         self.agent = False
+        self.registered: Agent | None = None
         self.logs = Logs()
         self.groups: dict[str, Group] = {}
         # Oldest first; a plain dictionary would walk over all forgotten keys to find its oldest.
@@ -196,6 +198,8 @@ class Mailbox:
             due = min(due, self.delayed[0][0])
         if self.expiries:
             due = min(due, max(self.expiries[0][0], self.expire_from))
+        if self.registered is not None:
+            due = min(due, self.registered.away_at())
         for group in self.groups.values():
             due = min(due, group.next_timer(), group.idle_at())
         return due
@@ -213,6 +217,8 @@ class State:
         self.mailboxes: dict[int, Mailbox] = {}
         self.addresses: dict[str, Mailbox] = {}
         self.groups: dict[int, Group] = {}
+        self.agents: dict[str, Agent] = {}
+        self.registry = object()  # another one whenever a card comes or goes
         self.mails: dict[int, Mail] = {}
         self.dedup_keys = 0
         self.unsettled_bytes = 0

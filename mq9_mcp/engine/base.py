@@ -23,6 +23,13 @@ class Committed(NamedTuple):
     events: list[Event]
 
 
+class Registry(NamedTuple):
+    """The cards of all agents as JSON, by name; ``mark`` is another one whenever a card comes or goes."""
+
+    mark: object
+    cards: dict[str, str]
+
+
 class Condition(NamedTuple):
     """Whether changes can be stored now: ``trouble`` says why not, and is empty if they can."""
 
@@ -86,6 +93,9 @@ class Engine(Protocol):
 
     def next_due(self) -> int:
         """When ``tick`` has something to do next."""
+
+    async def registry(self, mark: object) -> Registry | None:
+        """The cards of all agents, or None if they are those that were given with ``mark``."""
 
     def give_back(self, reply: dict[str, Any], ask: Ask) -> None:
         """Release the leases of a fetch reply that did not reach its caller; no attempt is counted."""

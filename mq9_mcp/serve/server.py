@@ -34,6 +34,8 @@ from mq9_mcp.doors.wire import SURPLUS_MAX, bounded
 from mq9_mcp.engine.embedded.engine import open_engine
 from mq9_mcp.engine.embedded.frame import Damaged
 from mq9_mcp.engine.embedded.lock import owner_of, taken
+from mq9_mcp.peers.cards import CardFetcher
+from mq9_mcp.peers.reach import Reach, read_networks
 from mq9_mcp.serve.logs import set_up_logs, take_down_logs
 from mq9_mcp.settings import Settings
 
@@ -151,7 +153,8 @@ async def serve(settings: Settings, ready: Callable[[str], None], any_port: bool
             journal_bytes=settings.journal_bytes,
             memory_limit=f"{settings.memory_limit}B",
         )
-        broker = await start_broker(engine, waiting_max=settings.waiting_max)
+        fetch_card = CardFetcher(Reach(read_networks(settings.card_networks)))
+        broker = await start_broker(engine, waiting_max=settings.waiting_max, fetch_card=fetch_card)
         broker.tally.slow_s = settings.slow_call_s
         load = _load(broker, settings)
         config = uvicorn.Config(

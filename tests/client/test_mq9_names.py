@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import Enum
 
@@ -141,19 +140,17 @@ def test_a_query_gives_the_newest_and_takes_nothing(server: Server) -> None:
     run(server, test)
 
 
-def test_agent_commands_are_refused_by_name(server: Server) -> None:
-    with SyncMq9Client(server.url, agent="alice") as client:
-        calls: tuple[Callable[[], object], ...] = (
-            lambda: client.agent_register({"name": "a"}),
-            lambda: client.agent_register(card_url="https://example.com", name="a"),
-            lambda: client.agent_unregister("a"),
-            lambda: client.agent_report({"status": "busy"}),
-            lambda: client.agent_report(status="busy"),
-            lambda: client.agent_discover(text="weigh cats", limit=5),
-        )
-        for call in calls:
-            with pytest.raises(Refused, match=r"agent_[a-z]+ is not part of this version"):
-                call()
+def test_agents_are_registered_found_and_gone(server: Server) -> None:
+    with SyncMq9Client(server.url, agent="scales") as client:
+        made = client.agent_register({"name": "Scales", "description": "Weighs cats."})
+        assert (made["agent"]["name"], made["created"]) == ("scales", True)
+        said = client.agent_report(status="busy", load=0.5)
+        assert (said["agent"]["status"], said["waiting"]["normal"]) == ("busy", 0)
+        [found] = client.agent_discover(text="weigh a cat", limit=5)["agents"]
+        assert (found["name"], found["load"]) == ("scales", 0.5)
+        assert client.agent_unregister("scales", delete_mail=True) == {"unregistered": "scales"}
+        with pytest.raises(Refused, match="AGENT_NOT_FOUND"):
+            client.agent_report(status="busy")
 
 
 def test_mq9s_names_without_a_loop(server: Server) -> None:

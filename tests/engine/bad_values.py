@@ -173,6 +173,10 @@ def base_of(command: str, lease: str) -> dict[str, Any]:
         "group_list": {"mailbox": "box"},
         "group_reset": {"mailbox": "box", "group": "default", "to": "earliest"},
         "group_delete": {"mailbox": "box", "group": "default"},
+        "agent_register": {"card": {"name": "robot", "description": "works"}},
+        "agent_report": {"name": "agent", "status": "busy"},
+        "agent_unregister": {"name": "agent"},
+        "agent_discover": {},
     }
     return bases.get(command, {"address": "box"})
 
@@ -191,6 +195,8 @@ def cases(command: str, lease: str) -> Iterator[Case]:
         }
         if name == "parts":
             rest.pop("text", None)
+        if name in ("card_url", "mcp_server"):
+            rest.pop("card", None)
         if field.required:
             yield "missing", name, {key: value for key, value in base.items() if key != name}
         for what, where, value in bad(field.type, lease):
@@ -200,6 +206,17 @@ def cases(command: str, lease: str) -> Iterator[Case]:
 
 
 ADDRESSES = ("", "A", "a b", "a..b", ".a", "a.", "-a", "a_", "ä", "a\n", "a@node", "a" * 97)
+URLS = (
+    "example.org",
+    "ftp://example.org/card.json",
+    "file:///etc/passwd",
+    "http://",
+    "http:///card.json",
+    "http://user:word@example.org/",
+    "http://example.org:port/",
+    "http://127.0.0.1:1/card.json",
+    "http://[::1]:1/card.json",
+)
 STARTS = (
     "yesterday",
     "",
@@ -213,6 +230,17 @@ STARTS = (
 MEANINGLESS: dict[tuple[str, str], tuple[Any, ...]] = {
     ("", "address"): ADDRESSES,
     ("", "mailbox"): ADDRESSES,
+    ("", "name"): ADDRESSES,
+    ("agent_register", "name"): (*ADDRESSES, "mq9.mine"),
+    ("agent_register", "card"): (
+        {},
+        {"name": "robot"},
+        {"name": "robot", "description": "works", "skills": [{}]},
+        {"name": "robot", "description": "works", "nonsense": 1},
+        {"name": "..", "description": "works"},
+    ),
+    ("agent_register", "card_url"): URLS,
+    ("agent_discover", "cursor"): ("x", "0.5/0/a", "1.0000/4/a", "1.0000/0/A", "1.0000/0/a\n"),
     ("", "to"): ADDRESSES,
     ("mailbox_send", "to"): (*ADDRESSES, ["box", "box"], ["box"] * 1001, ["box", "A"]),
     ("mailbox_fetch", "mailbox"): (*ADDRESSES, ["box", "box"], ["box", "A"]),

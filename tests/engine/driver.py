@@ -15,6 +15,7 @@ Settings = dict[str, Any]
 Act = Callable[[], Coroutine[Any, Any, None]]
 
 AGENTS = ("ann", "ben", "cid")
+AGENT_NAMES = ("ann", "ben", "robot")
 GROUPS = ("default", "audit", "g3")
 SESSIONS = ("s1", "s2")
 MAILBOXES: dict[str, Settings] = {
@@ -51,6 +52,9 @@ class Driver:
             (self.drop, 1),
             (self.create, 2),
             (self.look, 2),
+            (self.register, 2),
+            (self.report, 3),
+            (self.unregister, 1),
         ]
 
     async def start(self) -> None:
@@ -63,7 +67,7 @@ class Driver:
         act = self.rng.choices([act for act, _ in self.acts], [weight for _, weight in self.acts])[0]
         await act()
 
-    async def call(self, name: str, **arguments: Any) -> dict[str, Any]:
+    async def call(self, name: str, /, **arguments: Any) -> dict[str, Any]:
         """A command by a random agent; a refusal is an answer like another."""
         agent = self.rng.choice(AGENTS)
         self.log.append(f"{self.bench.now} {agent} {name} {arguments}"[:400])
@@ -211,6 +215,7 @@ class Driver:
         for box in self.bench.engine.state.mailboxes.values():
             found += [at for at, _ in (*box.delayed, *box.expiries)]
             found += [box.expires_at or NEVER]
+            found += [box.registered.away_at()] if box.registered is not None else []
             for group in box.groups.values():
                 found += [delivery.until for delivery in group.open.values()]
         return [at for at in found if self.bench.now <= at < NEVER]
@@ -266,14 +271,40 @@ class Driver:
         address = self.rng.choice(sorted(MAILBOXES))
         await self.call("mailbox_create", address=address, settings=MAILBOXES[address])
 
+    async def register(self) -> None:
+        """An agent of a mailbox that exists or not; its card is another one each time."""
+        rng = self.rng
+        skills = [
+            {"name": f"skill {n}", "description": "does it", "tags": ["red", "blue"][:n]}
+            for n in range(rng.randint(0, 3))
+        ]
+        card = {"name": rng.choice(AGENT_NAMES), "description": "d" * rng.randint(1, 9), "skills": skills}
+        name = {"name": self.address()} if self.maybe(0.3) else {}
+        await self.call("agent_register", card=card, **name)
+
+    async def report(self) -> None:
+        """A heartbeat of an agent, registered or not."""
+        said: dict[str, Any] = {"status": self.rng.choice(("available", "available", "busy", "offline"))}
+        if self.maybe(0.5):
+            said |= {"load": self.rng.choice((0, 0.25, 1)), "note": "busy"}
+        await self.call("agent_report", name=self.rng.choice((*AGENT_NAMES, self.address())), **said)
+
+    async def unregister(self) -> None:
+        """An agent ends, now and then with its mailbox."""
+        name = self.rng.choice((*AGENT_NAMES, self.address()))
+        await self.call("agent_unregister", name=name, delete_mail=self.maybe(0.3))
+
     async def look(self) -> None:
         """Reads change nothing."""
         before = self.bench.engine.journal.last_seq
+        heard: list[bool] = []  # a call of an agent that is away is a sign of life
         box = self.mailbox()
         if box is not None:
             await self.bench.tick()
             before = self.bench.engine.journal.last_seq
+            heard = [one.status == "away" for one in self.bench.engine.state.agents.values()]
             await self.call("mailbox_query", mailbox=box.address, limit=100)
             await self.call("group_list", mailbox=box.address)
             await self.call("mailbox_get", address=box.address)
-        assert self.bench.engine.journal.last_seq == before, "a read changed something"
+            await self.call("agent_discover", tags_any=["red"])
+        assert self.bench.engine.journal.last_seq == before or any(heard), "a read changed something"

@@ -1,4 +1,4 @@
-"""The contract for every engine behind the seam, promise by promise (contract, sections 2, 3, 8 and 9).
+"""The contract for every engine behind the seam, promise by promise (contract, sections 2, 3, 6, 8 and 9).
 
 A new engine is one folder in ``mq9_mcp/engine`` and a short test that calls ``exercise`` with a function
 that opens it; see ``test_embedded_exercise``. Nothing here knows more of an engine than the seam. Each
@@ -49,11 +49,11 @@ class Stage:
         self.time.now += round(seconds * 1000)
         await self.broker.engine.tick(self.broker.ask())
 
-    async def call(self, name: str, principal: str = "local", **arguments: Any) -> Reply:
+    async def call(self, name: str, /, principal: str = "local", **arguments: Any) -> Reply:
         """A command by the agent ``alice``."""
         return await self.broker.call(Caller(principal, "alice"), name, arguments)
 
-    async def refused(self, code: str, name: str, **arguments: Any) -> Mq9Error:
+    async def refused(self, code: str, name: str, /, **arguments: Any) -> Mq9Error:
         """The refusal of a command, which must be ``code``."""
         with pytest.raises(Refused) as caught:
             await self.call(name, **arguments)
@@ -473,6 +473,81 @@ async def what_is_not_mine_looks_like_nothing(stage: Stage) -> None:
         ("mailbox_drop", {"address": "mine"}),
     ):
         await stage.refused("MAILBOX_NOT_FOUND", name, principal="stranger", **arguments)
+
+
+# -- agents
+
+
+def _card(name: str, word: str) -> Reply:
+    """A card in the short form whose only skill is called ``word``."""
+    return {"name": name, "description": "works", "skills": [{"name": word, "description": "it"}]}
+
+
+async def _found(stage: Stage, **wish: Any) -> dict[str, str]:
+    """Name and status of what discovery finds."""
+    found = (await stage.call("agent_discover", **wish))["agents"]
+    return {one["name"]: one["status"] for one in found}
+
+
+@promise
+async def an_agent_is_registered_with_its_mailbox_and_ends_with_it(stage: Stage) -> None:
+    reply = await stage.call("agent_register", card=_card("Robot One", "welding"))
+    assert (reply["agent"]["name"], reply["agent"]["version"], reply["created"]) == ("robot-one", 1, True)
+    await stage.restart()
+    reply = await stage.call("agent_register", card=_card("Robot One", "sawing"))
+    assert (reply["agent"]["version"], reply["created"]) == (2, False)
+    await stage.call("mailbox_send", principal="stranger", to="robot-one", text="from anybody")
+    await stage.refused(
+        "MAILBOX_EXISTS", "agent_register", principal="stranger", card=_card("Robot One", "x")
+    )
+    await stage.refused("FORBIDDEN", "agent_unregister", principal="stranger", name="robot-one")
+    assert await stage.call("agent_unregister", name="robot-one") == {"unregistered": "robot-one"}
+    assert texts(await stage.fetch("robot-one")) == ["from anybody"]
+    await stage.call("agent_register", card=_card("Robot One", "sawing"))
+    await stage.call("mailbox_drop", address="robot-one")
+    await stage.refused("AGENT_NOT_FOUND", "agent_report", name="robot-one", status="busy")
+    assert "robot-one" not in await _found(stage)
+
+
+@promise
+async def a_silent_agent_is_away_until_it_is_heard_of(stage: Stage) -> None:
+    await stage.call("agent_register", card=_card("alice", "listening"))
+    await stage.call("agent_register", card=_card("silent", "listening"))
+    await stage.pass_time(119)
+    await stage.call("mailbox_query", mailbox="alice")  # alice calls, and lives
+    await stage.pass_time(1)
+    assert await _found(stage, skill="listening") == {"alice": "available", "silent": "away"}
+    await stage.restart()
+    assert (await _found(stage, skill="listening"))["silent"] == "away"
+    said = await stage.call("agent_report", name="silent", status="busy", load=0.5)
+    assert said["waiting"] == {"critical": 0, "urgent": 0, "normal": 0}
+    await stage.pass_time(1_000)
+    assert (await _found(stage, skill="listening"))["silent"] == "busy"
+    for name in ("alice", "silent"):
+        await stage.call("agent_unregister", name=name)
+
+
+@promise
+async def an_agent_is_found_by_what_it_can_do(stage: Stage) -> None:
+    for name, word in (("baker", "bread"), ("smith", "iron"), ("cook", "soup and bread")):
+        await stage.call("agent_register", card=_card(name, word))
+    assert list(await _found(stage, text="fresh bread, please")) == ["baker", "cook"]
+    assert await _found(stage, text="nothing of that") == {}
+    assert list(await _found(stage)) == ["baker", "cook", "smith"]
+    [first] = (await stage.call("agent_discover", text="bread", limit=1))["agents"]
+    assert 0 < first["score"] <= 1
+    assert "bread" in first["reason"]
+    assert list(await _found(stage, status="away")) == []
+
+
+@promise
+async def a_bad_card_is_refused_with_the_field_at_fault(stage: Stage) -> None:
+    bad = {**_card("bad", "x"), "skills": [{"name": "x"}]}
+    error = await stage.refused("INVALID_ARGUMENT", "agent_register", card=bad)
+    assert "card.skills[0].description" in error.message
+    await stage.refused("INVALID_ARGUMENT", "agent_register", card=_card("bad", "x"), mcp_server={})
+    await stage.refused("INVALID_ARGUMENT", "agent_register")
+    assert "bad" not in await _found(stage)
 
 
 # -- durability

@@ -17,6 +17,7 @@ from mq9_mcp.domain.filters import Filter
 from mq9_mcp.domain.line import Line, line_key
 from mq9_mcp.domain.log import OUTSIDE, TIER_RANGE
 from mq9_mcp.domain.message import key_counts
+from mq9_mcp.domain.registry import Agent
 from mq9_mcp.domain.state import Group, Mailbox, State
 
 Picture = dict[str, Any]
@@ -42,7 +43,16 @@ def picture(state: State, now: int) -> Picture:
         "mails": {id: _mail(mail) for id, mail in sorted(state.mails.items())},
         "mailboxes": {number: _mailbox(box, now) for number, box in sorted(state.mailboxes.items())},
         "groups": sorted(state.groups),
+        "agents": {name: _agent(agent) for name, agent in sorted(state.agents.items())},
     }
+
+
+def _agent(agent: Agent) -> tuple[Any, ...]:
+    """All but what heartbeats say, which memory alone knows."""
+    fields = msgspec.structs.asdict(agent)
+    for name in ("seen_at", "load", "note"):
+        del fields[name]
+    return tuple(fields.values())
 
 
 def _mail(mail: Mail) -> tuple[Any, ...]:
@@ -113,6 +123,13 @@ def check(state: State) -> None:
             _check_mail(box, mail)
         for group in box.groups.values():
             _check_group(group)
+        if box.registered is not None:
+            assert state.agents[box.address] is box.registered, f"{box.address}: registered"
+            assert box.agent, f"{box.address}: an agent's mailbox is closed"
+            assert box.alarm <= box.registered.away_at(), f"{box.address}: nobody will miss it"
+    for name, agent in state.agents.items():
+        assert state.mailboxes[agent.mailbox].registered is agent, f"{name}: agent without its mailbox"
+        assert state.mailboxes[agent.mailbox].owner == agent.owner, f"{name}: owner"
 
 
 def _check_mail(box: Mailbox, mail: Mail) -> None:
@@ -155,6 +172,8 @@ def _check_group(group: Group) -> None:
         if delivery.state is not DeliveryState.WAITING:
             watched = any(until == delivery.until and id in ids for until, ids in group.timers)
             assert watched, f"{where}: nothing looks when {id} ends"
+    tiers = [mails[id].tier for id in mails if _owes(group, mails[id]) and not _taken(group, id)]
+    assert group.line.waiting_by_tier() == [tiers.count(tier) for tier in TIER_RANGE], f"{where}: tiers"
     waiting = [mail.id for mail in group.line.candidates(Filter())]
     assert len(set(waiting)) == len(waiting), f"{where}: twice in line"
     taken = {id for id, one in group.open.items() if one.state is not DeliveryState.WAITING}
@@ -166,6 +185,11 @@ def _check_group(group: Group) -> None:
             out = sum(id in taken for id in session.ids)
             assert session.busy == out, f"{where}: session {name} is busy"
             assert session.ids == sorted(session.ids), f"{where}: session {name} is out of order"
+
+
+def _taken(group: Group, id: int) -> bool:
+    delivery = group.open.get(id)
+    return delivery is not None and delivery.state is not DeliveryState.WAITING
 
 
 def _check_line(group: Group, line: Line, waiting: list[int], where: str) -> None:

@@ -35,6 +35,7 @@ def snapshot(desk: Desk) -> Any:
             for group in state.groups.values()
             for id, delivery in group.open.items()
         },
+        {name: (agent.version, agent.status, agent.load, agent.note) for name, agent in state.agents.items()},
     )
 
 
@@ -46,6 +47,7 @@ async def furnished(desk: Desk) -> str:
     await desk.settle(first)
     await desk.settle(second, "reject")
     await desk.send(text="later", delay_s=3600)
+    await desk.call("agent_register", card={"name": "agent", "description": "works"})
     lease: str = third["lease"]
     return lease
 

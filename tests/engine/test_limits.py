@@ -129,10 +129,24 @@ EDGES: dict[str, list[Edge]] = {
     "redrive_max": [
         Edge("mailbox_redrive", lambda n: {"mailbox": "box", "limit": n}),
     ],
+    "discover_text_characters_max": [Edge("agent_discover", lambda n: {"text": "t" * n})],
     "redrive_rate_max": [Edge("mailbox_redrive", lambda n: {"mailbox": "box", "rate": n})],
 }
-# Shown elsewhere in this file, by a test of their own.
+# Shown elsewhere in this file, in test_agent_cards, test_agents or test_card_url, by a test of their own.
 BY_HAND = {
+    "agents_max",
+    "card_bytes_max",
+    "card_skills_max",
+    "card_label_characters_max",
+    "skill_tags_max",
+    "skill_examples_max",
+    "discover_bytes_max",
+    "url_characters_max",
+    "card_fetch_s",
+    "card_fetch_bytes_max",
+    "card_fetches_max",
+    "card_redirects_max",
+    "presence_s",
     "message_bytes_max",
     "request_bytes_max",
     "fetch_bytes_max",

@@ -100,6 +100,15 @@ SEEN: list[tuple[e.Event, dict[str, Any] | None]] = [
         {"messages": [{"letter": 6, "id": 7, "mailbox": "box"}]},
     ),
     (e.Pruned(at=AT, mailbox=1, through=3, count=2, bytes=99, oldest=AT), {**BOX, "count": 2, "bytes": 99}),
+    (
+        e.AgentRegistered(at=AT, agent="box", owner="local", mailbox=1, version=2, card=SECRET),
+        {**BOX, "agent": "box", "version": 2},
+    ),
+    (
+        e.AgentStatus(at=AT, agent="box", mailbox=1, status="busy", load=0.5),
+        {**BOX, "agent": "box", "status": "busy", "load": 0.5},
+    ),
+    (e.AgentUnregistered(at=AT, agent="box", mailbox=1), {**BOX, "agent": "box"}),
 ]
 
 

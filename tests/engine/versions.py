@@ -27,6 +27,8 @@ def calls(tokens: dict[str, str]) -> list[Call]:
         asked += [("mailbox_get", {"address": box}), ("group_list", {"mailbox": box})]
         asked.append(("mailbox_query", {"mailbox": box, "limit": 100}))
     asked.append(("mailbox_get", {"address": "gone"}))
+    asked.append(("agent_discover", {}))
+    asked += [("agent_report", {"name": name, "status": "busy"}) for name in ("robot", "box", "brief")]
     asked.append(("mailbox_send", {"to": "box", "text": "known", "dedup_key": "key"}))
     asked.append(("mailbox_send", {"to": "box", "text": "other", "dedup_key": "key"}))
     asked.append(("mailbox_send", {"to": "once", "text": "exactly", "dedup_key": "once-1"}))

@@ -128,7 +128,7 @@ class Story:
         self.site = site
         self.seen: dict[str, set[int]] = {}
 
-    async def __call__(self, name: str, agent: str = "alice", **arguments: Any) -> dict[str, Any]:
+    async def __call__(self, name: str, /, agent: str = "alice", **arguments: Any) -> dict[str, Any]:
         answer = await self.site.post(name, json.dumps(arguments).encode(), agent)
         check_answer(name, answer)
         self.seen.setdefault(name, set()).add(answer.status_code)
@@ -190,6 +190,20 @@ async def tell(story: Story) -> None:
     await story("group_delete", mailbox="box", group="default")
     await story("mailbox_send", to="box", text="x" * 1_100_000)
     await story("mailbox_drop", address="box")
+    await tell_of_agents(story)
+
+
+async def tell_of_agents(story: Story) -> None:
+    """Every command about agents."""
+    card = {"name": "robot", "description": "works", "skills": [{"name": "welding", "description": "welds"}]}
+    await story("agent_register", card=card)
+    await story("agent_register", card={**card, "skills": [{}]})
+    await story("agent_report", "robot", status="busy", load=0.5, note="at work")
+    [found] = (await story("agent_discover", text="welding"))["agents"]
+    assert found.keys() >= {"score", "reason", "skill", "load", "note", "card"}
+    await story("agent_discover", limit=1)
+    await story("agent_unregister", name="robot", delete_mail=True)
+    await story("agent_unregister", name="robot")
 
 
 def test_what_a_live_server_answers_is_what_the_document_says(tmp_path: Path) -> None:

@@ -116,3 +116,13 @@ def test_a_wrong_file_is_refused(tmp_path: Path) -> None:
     file.write_text('data = "elsewhere"\n')
     assert message.startswith("prot")
     assert "data: unknown" in refused({"data": str(tmp_path)}, {})
+
+
+def test_networks_are_checked_when_they_are_read() -> None:
+    given = load_settings({"card_networks": "10.2.0.0/16, 127.0.0.1"}, {})
+    assert given.card_networks == ("10.2.0.0/16", "127.0.0.1")
+    for wrong in ("intranet", "10.0.0.1/8", "10.0.0.0/33"):
+        with pytest.raises(Refused, match="addresses and networks") as caught:
+            load_settings({}, {"MQ9_CARD_NETWORKS": wrong})
+        assert wrong in caught.value.message
+        assert "MQ9_CARD_NETWORKS" in caught.value.message

@@ -6,6 +6,7 @@ from collections import deque
 from random import Random
 from typing import Any, NamedTuple
 
+from tests.simulation.agents import PRESENCE_MS
 from tests.simulation.model import Model
 from tests.simulation.shelf import Box, Mail, Shape, iso
 
@@ -69,6 +70,10 @@ class Callers:
             (self.drop, 0.7),
             (self.create, 1.3),
             (self.look, 4),
+            (self.register, 1.5),
+            (self.report, 2.5),
+            (self.unregister, 0.7),
+            (self.find, 1),
         ]
         [kind] = self.rng.choices([kind for kind, _ in kinds], [weight for _, weight in kinds])
         call = kind(model)
@@ -289,6 +294,51 @@ class Callers:
         asked = {"address": address, "settings": MAILBOXES[address]}
         return Call(self.who(), "mailbox_create", asked)
 
+    def register(self, model: Model) -> Call:
+        """An agent, of a new mailbox or one that is there."""
+        tags = self.rng.sample(TAGS, self.rng.randint(0, 2))
+        skill = {"id": "s", "name": "s", "description": "s", "tags": tags, "examples": ["e"]}
+        card: Shape = {"name": self.rng.choice(("Ann", "Robot  One")), "description": "works", "version": "1"}
+        card |= {
+            "capabilities": {},
+            "defaultInputModes": ["text/plain"],
+            "defaultOutputModes": ["text/plain"],
+        }
+        web = {"url": "https://example.org", "protocolBinding": "JSONRPC", "protocolVersion": "1.0"}
+        card |= {"supportedInterfaces": [web], "skills": [skill] * self.rng.randint(0, 1)}
+        asked: Shape = {"card": card} | ({"name": self.agent(model)} if self.maybe(0.6) else {})
+        return Call(self.who(), "agent_register", asked)
+
+    def agent(self, model: Model) -> str:
+        """An agent that may be registered, or any mailbox."""
+        known = sorted(address for address, box in model.boxes.items() if box.registered)
+        if known and self.maybe(0.6):
+            return self.rng.choice(known)
+        return self.rng.choice((*AGENTS, "robot-one")) if self.maybe(0.8) else self.address(model)
+
+    def report(self, model: Model) -> Call:
+        """A heartbeat."""
+        said: Shape = {"status": self.rng.choice(("available", "available", "busy", "offline"))}
+        if self.maybe(0.5):
+            said |= {"load": self.rng.choice((0.25, 1.0)), "note": "busy"}
+        return Call(
+            self.who(), "agent_report", said | ({"name": self.agent(model)} if self.maybe(0.8) else {})
+        )
+
+    def unregister(self, model: Model) -> Call:
+        """An agent ends, now and then with its mailbox."""
+        asked = {"name": self.agent(model), "delete_mail": self.maybe(0.2)}
+        return Call(self.who(), "agent_unregister", asked)
+
+    def find(self, _: Model) -> Call:
+        """Agents by status and tags."""
+        asked: Shape = {"limit": 100}
+        if self.maybe(0.5):
+            asked["status"] = self.rng.choice(("available", "busy", "away", "offline"))
+        if self.maybe(0.5):
+            asked["tags_any"] = self.rng.sample(TAGS, 2)
+        return Call(self.who(), "agent_discover", asked)
+
     def look(self, model: Model) -> Call:
         """A query, plain or filtered."""
         rng = self.rng
@@ -313,6 +363,7 @@ def edges(model: Model) -> list[int]:
     for box in model.boxes.values():
         window = box.settings["dedup_window_s"] * 1000
         found |= {key[1] + window for key in box.keys.values()}
+        found |= {box.registered.seen_at + PRESENCE_MS} if box.registered else set()
         found |= {mail.at for mail in box.live()} | {mail.expires or 0 for mail in box.live()}
         found |= {place.until for _, _, place in box.owed()} | {box.expires or 0}
     return sorted(at for at in found if at >= model.now)

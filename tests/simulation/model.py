@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.simulation.agents import Registering
 from tests.simulation.passing import NEVER
-from tests.simulation.sending import Refusal, Sending, Who, millis
+from tests.simulation.sending import Refusal, Who, millis
 from tests.simulation.shelf import (
     DEFAULTS,
     FINAL,
@@ -32,12 +33,13 @@ LEASES_MAX = 400  # callers of the simulation remember fewer
 Pair = tuple[Box, Group]
 
 
-class Model(Sending):
+class Model(Registering):
     """All commands. ``execute`` answers or refuses; ``adopt`` takes over what only an engine can know."""
 
     def execute(self, who: Who, name: str, asked: Shape, now: int, chance: float) -> Shape:
         """The reply to a command, or ``Refusal``: then nothing has changed."""
         self.pass_time(now)
+        self._answer_to_life(who)
         before = self.save() if name in ("mailbox_send", "mailbox_ack") else b""
         try:
             reply: Shape = getattr(self, f"_{name}")(who, asked, chance)

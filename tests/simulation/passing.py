@@ -77,7 +77,7 @@ class Passing:
     def pass_time(self, now: int) -> None:
         """Do what has come due. Freedom: what falls due together is done in these stages, by mailbox."""
         self.now = now
-        for stage in (self._lives, self._visible, self._lapses, self._expiries, self._idle):
+        for stage in (self._lives, self._visible, self._lapses, self._expiries, self._idle, self._away):
             for box in list(self.boxes.values()):
                 if stage(box):
                     self._record(box)
@@ -91,6 +91,9 @@ class Passing:
                     place.until = max(place.until, now + RESTART_MS)
             for group in box.groups.values():
                 group.fuzzy = True
+            if box.registered is not None:
+                box.registered.load, box.registered.note = box.registered.kept
+                box.registered.seen_at = max(box.registered.seen_at, now or 0)
 
     def clear_of(self, now: int) -> int:
         """Freedom: after a restart idle groups have a grace. The first time from ``now`` on outside of it."""
@@ -166,6 +169,14 @@ class Passing:
             self._end_group(box, group)
             self._record(box)
         return bool(over)
+
+    def _away(self, box: Box) -> bool:
+        """Who is available and silent for too long is away; all others said what they are."""
+        agent = box.registered
+        missed = agent is not None and agent.status == "available" and agent.seen_at + 120_000 <= self.now
+        if agent is not None and missed:
+            agent.become("away", agent.load, agent.note)
+        return missed
 
     # -- what happens to a message
 

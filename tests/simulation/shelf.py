@@ -114,6 +114,25 @@ class Group:
 
 
 @dataclass(slots=True)
+class Registration:
+    """An agent; ``kept`` is what the last change of status said, all else of heartbeats is memory."""
+
+    version: int
+    card: Shape
+    opened: bool  # the mailbox was private before
+    status: str = "available"
+    load: float | None = None
+    note: str | None = None
+    kept: tuple[float | None, str | None] = (None, None)
+    seen_at: int = 0
+
+    def become(self, status: str, load: float | None, note: str | None) -> None:
+        """Another status, which is remembered for ever."""
+        self.status, self.load, self.note = status, load, note
+        self.kept = (load, note)
+
+
+@dataclass(slots=True)
 class Box:
     """One life of a mailbox; ``mails`` in the order of their ids."""
 
@@ -124,6 +143,7 @@ class Box:
     agent: bool
     created_at: int
     expires: int | None
+    registered: Registration | None = None
     mails: dict[int, Mail] = field(default_factory=dict)
     groups: dict[str, Group] = field(default_factory=dict)
     keys: dict[str, tuple[int, int, Any, str]] = field(default_factory=dict)  # id, at, parts, session

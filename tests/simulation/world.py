@@ -40,7 +40,7 @@ NOT_COMPARED = {
     "details",
 }
 PHASES: tuple[Phase, ...] = ("before", "torn", "torn", "after")
-READS = ("mailbox_query", "mailbox_get", "mailbox_list", "group_list")
+READS = ("agent_discover", "mailbox_query", "mailbox_get", "mailbox_list", "group_list")
 
 Fate = Literal["answered", "failed", "lost"]
 
@@ -374,6 +374,7 @@ class World:
         await self.tick()
         for principal in ("local", "guest"):
             await self.call(Call((principal, "ann"), "mailbox_list", {"limit": 100}))
+        await self.call(Call(("local", "ann"), "agent_discover", {"limit": 100}))
         boxes = {(address, box.owner) for model in self.models for address, box in model.boxes.items()}
         for address, owner in sorted(boxes):
             if self.rng.random() > share:
@@ -390,7 +391,12 @@ def _follow(model: Model, call: Call | None, ask: Ask, answer: Answer, why: list
     trail, model.trail = model.trail, None
     if trail is not None:
         last = [model.save()] if answer.fate == "lost" else []
-        return [Model().loaded(one) for one in {before: 0, **dict.fromkeys(trail[:-1] + last)}]
+        models = [Model().loaded(one) for one in {before: 0, **dict.fromkeys(trail[:-1] + last)}]
+        if call is not None:  # it was heard, whatever is stored of it
+            for one in models:
+                one.now = model.now
+                one.hear(call.who)
+        return models
     found = differences(told, answer.reply, call.name if call else "") if code == answer.code else []
     if code != answer.code:
         found = [f"the code is {answer.code or 'none'!r}, not {code or 'none'!r}"]

@@ -12,6 +12,7 @@ from mq9_mcp.client.background import Background, passed_on
 from mq9_mcp.client.consumer import Consumer
 from mq9_mcp.client.delivery import ErrorHandler, Handler
 from mq9_mcp.client.mq9_names import Mq9Message
+from mq9_mcp.client.sync.agent import SyncAgentCommands
 from mq9_mcp.client.sync.base import SyncBase
 from mq9_mcp.client.sync.group import SyncGroupCommands
 from mq9_mcp.client.sync.mailbox import SyncMailboxCommands
@@ -73,7 +74,7 @@ class SyncConsumer:
         self._background.run(self._consumer.stop(timeout_s=timeout_s))
 
 
-class SyncMq9Client(SyncMailboxCommands, SyncGroupCommands, SyncBase):
+class SyncMq9Client(SyncMailboxCommands, SyncGroupCommands, SyncAgentCommands, SyncBase):
     """``Mq9Client`` for code without an event loop: the same arguments, methods and promises.
 
     ``with`` closes it. Threads may share it.
@@ -197,36 +198,3 @@ class SyncMq9Client(SyncMailboxCommands, SyncGroupCommands, SyncBase):
     ) -> None:
         """Remove one message; a missing one is refused."""
         self._background.run(self._client.delete(addr=addr, msg_id=msg_id))
-
-    def agent_register(
-        self,
-        card: Mapping[str, Any] | None = None,
-        **arguments: Any,
-    ) -> dict[str, Any]:
-        """Register an agent; refused by name until the broker has a registry."""
-        return self._background.run(self._client.agent_register(card=card, **arguments))
-
-    def agent_unregister(
-        self,
-        name: str | None = None,
-        **arguments: Any,
-    ) -> dict[str, Any]:
-        """Take an agent from the registry; refused by name until the broker has one."""
-        return self._background.run(self._client.agent_unregister(name=name, **arguments))
-
-    def agent_report(
-        self,
-        report: Mapping[str, Any] | None = None,
-        **arguments: Any,
-    ) -> dict[str, Any]:
-        """Report an agent's status; refused by name until the broker has a registry."""
-        return self._background.run(self._client.agent_report(report=report, **arguments))
-
-    def agent_discover(
-        self,
-        *,
-        text: str | None = None,
-        **arguments: Any,
-    ) -> dict[str, Any]:
-        """Find agents; refused by name until the broker has a registry."""
-        return self._background.run(self._client.agent_discover(text=text, **arguments))

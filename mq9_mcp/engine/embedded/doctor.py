@@ -31,7 +31,7 @@ from mq9_mcp.engine.embedded.tables import (
 )
 
 DAMAGED_PREFIX = "damaged-"
-TABLES = ("meta", "mailboxes", "groups", "messages", "open_deliveries", "deliveries", "dedup_keys")
+TABLES = ("meta", "mailboxes", "groups", "messages", "open_deliveries", "deliveries", "dedup_keys", "agents")
 ROWS = 20_000
 
 DAMAGE, NOTE = "damage", "note"

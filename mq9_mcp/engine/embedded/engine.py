@@ -9,9 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from mq9_mcp.domain.agent import decide_back, hear, heard_as
 from mq9_mcp.domain.apply import apply
 from mq9_mcp.domain.apply_delivery import backoff_over
 from mq9_mcp.domain.commands import (
+    AgentDiscover,
     Command,
     GroupList,
     MailboxAck,
@@ -35,7 +37,7 @@ from mq9_mcp.domain.plan import Ask, Paged, Plan, Unprepared
 from mq9_mcp.domain.settle import close
 from mq9_mcp.domain.shown import Places
 from mq9_mcp.domain.state import NEVER, Caller, Group, Mailbox
-from mq9_mcp.engine.base import Committed, Figures, Listener
+from mq9_mcp.engine.base import Committed, Figures, Listener, Registry
 from mq9_mcp.engine.embedded import prepare
 from mq9_mcp.engine.embedded.disk import Disk
 from mq9_mcp.engine.embedded.figures import figures
@@ -51,7 +53,7 @@ from mq9_mcp.engine.embedded.tables import MEMORY_LIMIT
 RESTART_LEASE_MS = limit("restart_lease_s") * 1000
 PLAIN = (MailboxSend, MailboxAck)  # their replies name nothing that a change would complete
 BACKLOG_BYTES = 64 * 1024 * 1024  # unfolded records above it make commands wait: the tables must follow
-READS = (GroupList, MailboxGet, MailboxList)  # answered from memory alone
+READS = (AgentDiscover, GroupList, MailboxGet, MailboxList)  # answered from memory alone
 SYSTEM = Caller("mq9", "mq9.broker", True)
 
 
@@ -110,6 +112,8 @@ class EmbeddedEngine(Store):
 
     async def execute(self, caller: Caller, command: Command, ask: Ask) -> dict[str, Any]:
         """Decide ``command``, store what it changes, return its reply; or raise ``Mq9Error``."""
+        if caller.agent in self.state.agents:
+            self._hear(caller, ask)
         try:
             if isinstance(command, MailboxQuery):
                 return await self._query(caller, command, ask)
@@ -179,6 +183,13 @@ class EmbeddedEngine(Store):
         rows = await self.read_rows("page_copies", [min(ids), max(ids), ids]) if ids else []
         return [copy_of(row) for row in rows]
 
+    async def registry(self, mark: object) -> Registry | None:
+        """The cards of all agents, unless they are those that were given with ``mark``."""
+        state = self.state
+        if mark is state.registry:
+            return None
+        return Registry(state.registry, {name: agent.card for name, agent in state.agents.items()})
+
     def give_back(self, reply: dict[str, Any], ask: Ask) -> None:
         """Release the leases of a fetch reply that did not reach its caller; no attempt is counted."""
         tokens = [read_lease_token(message["lease"]) for message in reply["messages"]]
@@ -225,9 +236,25 @@ class EmbeddedEngine(Store):
         reply = decide(plan, command)
         if plan.events:
             self.commit(plan)
+        if plan.heartbeat is not None:
+            hear(plan.heartbeat, plan.now)
         if ask.stored is not None:
             ask.stored([receipt["id"] for receipt in reply["receipts"]])
         return reply if type(command) in PLAIN else self._complete(reply)
+
+    def _hear(self, caller: Caller, ask: Ask) -> None:
+        """Any call as a registered agent is a sign of life; one that was away is available again."""
+        with contextlib.suppress(Unavailable):  # the call itself says what is wrong
+            self.check()
+            self._pass_time(ask)
+            agent = heard_as(self.state, caller)
+            if agent is None:
+                return
+            agent.seen_at = ask.now
+            if agent.status == "away":
+                plan = Plan(self.state, SYSTEM, ask)
+                decide_back(plan, agent)
+                self.commit(plan)
 
     async def _decide_prepared(self, caller: Caller, command: Command, ask: Ask) -> dict[str, Any]:
         """Bring in what memory does not hold, then decide."""

@@ -9,6 +9,7 @@ import msgspec
 
 from mq9_mcp.domain import events as e
 from mq9_mcp.domain.limits import limit
+from mq9_mcp.engine.embedded.agents import fold_registered, fold_status, fold_unregistered
 from mq9_mcp.engine.embedded.replay import Entry
 from mq9_mcp.engine.embedded.rows import OpenRow, Rows
 
@@ -164,7 +165,7 @@ def _mailbox_dropped(fold: Rows, entry: Entry, event: e.MailboxDropped) -> None:
     fold.write()
     groups = {group for group, mailbox in fold.mailbox_of.items() if mailbox == event.mailbox}
     fold.forget_open(lambda group, message: group not in groups)
-    for what in ("open", "deliveries", "messages", "keys", "groups"):
+    for what in ("open", "deliveries", "messages", "keys", "groups", "agents"):
         fold.tables.run(f"drop_mailbox_{what}", [event.mailbox])
     fold.tables.run("drop_mailbox", [event.mailbox])
     for group in groups:
@@ -245,4 +246,7 @@ HANDLERS: dict[type[e.Event], Callable[[Rows, Entry, Any], None]] = {
     e.Revived: _revived,
     e.Pruned: _pruned,
     e.Opened: _opened,
+    e.AgentRegistered: fold_registered,
+    e.AgentStatus: fold_status,
+    e.AgentUnregistered: fold_unregistered,
 }

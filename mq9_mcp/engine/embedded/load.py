@@ -15,6 +15,7 @@ from mq9_mcp.domain.group import wanted
 from mq9_mcp.domain.limits import limit
 from mq9_mcp.domain.log import OUTSIDE
 from mq9_mcp.domain.state import IDLE_GRACE, NEVER, Group, History, Mailbox, State
+from mq9_mcp.engine.embedded.agents import load_agents
 from mq9_mcp.engine.embedded.fold import FOLDED_MARK, mark_of
 from mq9_mcp.engine.embedded.frame import Damaged, Frame
 from mq9_mcp.engine.embedded.mails import extra_of, mail_of
@@ -39,6 +40,7 @@ def load_state(tables: Tables) -> State:
     _load_groups(state, tables)
     _load_deliveries(state, tables)
     _load_keys(state, tables)
+    load_agents(state, tables)
     for mailbox in state.mailboxes.values():
         heapify(mailbox.delayed)
         heapify(mailbox.expiries)

@@ -30,6 +30,7 @@ KEYS = {
     "open_deliveries": ("grp", "message"),
     "deliveries": ("grp", "message"),
     "dedup_keys": ("mailbox", "key", "message"),
+    "agents": ("name",),
 }
 RECOVERED = "recovered-"
 
@@ -60,7 +61,7 @@ def _copy(con: duckdb.DuckDBPyConnection, name: str, tables: Tables, whole: bool
     total, kept = _count(con, name), 0
     if name == "meta":
         tables.con.execute("delete from meta")
-    for start in range(0, total, total if whole else WINDOW):
+    for start in range(0, total, max(1, total) if whole else WINDOW):
         part = "" if whole else f" where rowid between {start} and {start + WINDOW - 1}"
         try:
             rows = con.execute(f"select * from {name}{part}").fetchall()
@@ -128,7 +129,7 @@ class Memory:
 
 def mend(tables: Tables, memory: Memory, seq: int, at: int, owner: str) -> list[str]:
     """Make tables with holes work: what belongs to nothing goes, what is needed is made; says what was."""
-    for name in ("mend_open", "mend_deliveries", "mend_delivery_mailboxes"):
+    for name in ("mend_open", "mend_deliveries", "mend_delivery_mailboxes", "mend_agents"):
         tables.run(name)
     tables.run("mend_ending", [seq, at])
     said = [_mend_mailbox(tables, memory, number, at, owner) for number in _lost_mailboxes(tables, memory)]

@@ -18,6 +18,7 @@ from mq9_mcp.domain.apply import apply
 from mq9_mcp.domain.errors import Refused, Unavailable
 from mq9_mcp.domain.state import State
 from mq9_mcp.engine.base import Committed, Condition
+from mq9_mcp.engine.embedded.agents import keep_heartbeats
 from mq9_mcp.engine.embedded.commits import Commits
 from mq9_mcp.engine.embedded.disk import Disk, advice
 from mq9_mcp.engine.embedded.folder_child import open_tables
@@ -184,6 +185,7 @@ class Store:
             except (Unavailable, OSError, duckdb.Error):
                 await asyncio.sleep(_RECOVER_S)
                 continue
+            keep_heartbeats(self.state, state)
             self.state = state
             self.broken = None
             log.warning("writes go on: the state was rebuilt", extra={"event": "write_recovered"})

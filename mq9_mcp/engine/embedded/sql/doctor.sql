@@ -5,6 +5,7 @@ select 'messages', count(*) - count(distinct id) from messages
 union all select 'mailboxes', count(*) - count(distinct address) from mailboxes
 union all select 'groups', count(*) - count(distinct number) from groups
 union all select 'open_deliveries', count(*) - count(distinct (grp, message)) from open_deliveries
+union all select 'agents', count(*) - count(distinct name) from agents
 
 -- name: astray
 select 'messages without a mailbox', count(*) from messages anti join mailboxes on messages.mailbox = mailboxes.number
@@ -15,6 +16,8 @@ select 'open deliveries without an unsettled message', count(*) from open_delive
 anti join (select id from messages where ended_seq is null) m on o.message = m.id
 union all
 select 'open deliveries without a group', count(*) from open_deliveries anti join groups on open_deliveries.grp = groups.number
+union all
+select 'agents without a mailbox', count(*) from agents anti join mailboxes on agents.mailbox = mailboxes.number
 
 -- name: mend_open
 delete from open_deliveries where message not in (select id from messages where ended_seq is null)

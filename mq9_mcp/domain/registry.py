@@ -1,0 +1,77 @@
+"""The registered agents in memory: who they are, what their card says, how they are.
+
+Heartbeats stand here alone; what the journal knows of an agent is its card and every change of status.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+from msgspec import Struct
+
+from mq9_mcp.domain.limits import limit
+
+PRESENCE_MS = limit("presence_s") * 1000
+NEVER = 2**62
+
+Status = Literal["available", "busy", "away", "offline"]
+STATUSES: tuple[Status, ...] = ("available", "busy", "away", "offline")  # the readiest first
+
+
+class Skill(NamedTuple):
+    """What discovery needs of a skill without reading the card again."""
+
+    id: str
+    name: str
+    tags: tuple[str, ...]
+
+
+class Agent(Struct):
+    """One registration; it ends with its mailbox at the latest."""
+
+    name: str
+    owner: str
+    mailbox: int
+    version: int
+    card: str  # JSON, an A2A 1.0 AgentCard
+    skills: tuple[Skill, ...]
+    status: Status = "available"
+    load: float | None = None
+    note: str | None = None
+    opened: bool = False  # the registration opened a private mailbox to all senders
+    seen_at: int = 0  # the last sign of life, in memory
+
+    def away_at(self) -> int:
+        """When silence makes it away; only who said to be available can be missed."""
+        return self.seen_at + PRESENCE_MS if self.status == "available" else NEVER
+
+
+class Match(NamedTuple):
+    """How well an agent fits a text: 0 to 1, why, and the id of the skill that fits best."""
+
+    score: float
+    reason: str
+    skill: str | None
+
+
+class Heartbeat(NamedTuple):
+    """A sign of life that changes no status: memory keeps it, the journal does not."""
+
+    agent: Agent
+    load: float | None
+    note: str | None
+
+
+def short_view(agent: Agent) -> dict[str, Any]:
+    """An agent as the wire shows it, without its card; the mailbox has the agent's name."""
+    view: dict[str, Any] = {
+        "name": agent.name,
+        "mailbox": agent.name,
+        "version": agent.version,
+        "status": agent.status,
+    }
+    if agent.load is not None:
+        view["load"] = agent.load
+    if agent.note is not None:
+        view["note"] = agent.note
+    return view

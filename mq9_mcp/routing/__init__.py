@@ -1,0 +1,1 @@
+"""Which agents fit a text: indexes over the cards of the registered agents."""
