@@ -199,6 +199,8 @@ def _stopped_by_signals(bell: Doorbell) -> Iterator[None]:
     finally:
         for number in numbers:
             loop.remove_signal_handler(number)
+            if bell.interrupted is not None:
+                signal.signal(number, signal.SIG_IGN)  # all is done: one more is no reason to end badly
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
