@@ -52,6 +52,10 @@ REPLIES = {
     "group_list": "GroupListReply",
     "group_reset": "GroupReply",
     "group_delete": "GroupDeleteReply",
+    "session_get": "SessionGetReply",
+    "session_list": "SessionListReply",
+    "session_close": "SessionReply",
+    "session_reopen": "SessionReply",
 }
 HEAD = """{docstring}
 

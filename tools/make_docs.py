@@ -82,6 +82,7 @@ TABLES = {
     "open_deliveries": "What a group has touched and not settled: leases, attempts, backoff.",
     "deliveries": "What a group has settled, and how.",
     "dedup_keys": "Dedup keys that still count.",
+    "sessions": "Sessions that are named, or that a second message joined, until long after their end.",
 }
 
 
@@ -110,6 +111,8 @@ SHOWN = {
     "deleted": "mailbox, ids",
     "redriven": "messages: [{letter, id, mailbox}]",
     "pruned": "mailbox, count, bytes",
+    "session_closed": "session",
+    "session_reopened": "session, turns_max",
 }
 
 

@@ -97,6 +97,8 @@ async def first_half(desk: Desk) -> dict[str, str]:
     await desk.send(text="known", dedup_key="key")
     for session in ("s1", "s2", "s1"):
         await desk.send("sessions", f"of {session}", session=session)
+    await desk.send(text="the last word", session="closed")
+    await desk.call("session_close", session="closed")
     await desk.send("once", "exactly", dedup_key="once-1")
     taken = await desk.fetch(max=4, lease_s=3600)
     await desk.settle(taken[0])

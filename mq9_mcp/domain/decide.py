@@ -21,6 +21,7 @@ from mq9_mcp.domain.mailbox import (
 )
 from mq9_mcp.domain.message import decide_send
 from mq9_mcp.domain.plan import Plan
+from mq9_mcp.domain.session import decide_close, decide_reopen
 from mq9_mcp.domain.settle import decide_ack
 
 Decide = Callable[[Plan, Any], dict[str, Any]]
@@ -38,6 +39,8 @@ DECIDE: dict[type[c.Command], Decide] = {
     c.GroupList: decide_group_list,
     c.GroupReset: decide_group_reset,
     c.GroupDelete: decide_group_delete,
+    c.SessionClose: decide_close,
+    c.SessionReopen: decide_reopen,
 }
 
 

@@ -21,6 +21,7 @@ from mq9_mcp.domain.log import Logs
 from mq9_mcp.domain.names import DEFAULT_GROUP
 from mq9_mcp.domain.ordered import OrderedLine
 from mq9_mcp.domain.past import GroupPlace, Past, Place
+from mq9_mcp.domain.session_memory import Sessions
 
 T = TypeVar("T")
 
@@ -214,6 +215,7 @@ class State:
         self.addresses: dict[str, Mailbox] = {}
         self.groups: dict[int, Group] = {}
         self.mails: dict[int, Mail] = {}
+        self.sessions = Sessions()
         self.dedup_keys = 0
         self.unsettled_bytes = 0
         self.past = Past()

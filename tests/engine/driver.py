@@ -51,6 +51,7 @@ class Driver:
             (self.drop, 1),
             (self.create, 2),
             (self.look, 2),
+            (self.end_session, 1),
         ]
 
     async def start(self) -> None:
@@ -199,8 +200,8 @@ class Driver:
             self.bench.now = max(self.bench.now, edge + self.rng.choice((-1, 0, 0, 1)))
         else:
             self.bench.now += self.rng.choice((0, 1, 1_000, 10_000, 60_000))
-        if self.maybe(0.01):
-            self.bench.now += 8 * 86_400_000
+        if self.maybe(0.015):
+            self.bench.now += self.rng.choice((8, 8, 30, 61)) * 86_400_000
         self.log.append(f"{self.bench.now} is now")
         if self.maybe(0.5):
             await self.bench.tick()
@@ -266,6 +267,14 @@ class Driver:
         address = self.rng.choice(sorted(MAILBOXES))
         await self.call("mailbox_create", address=address, settings=MAILBOXES[address])
 
+    async def end_session(self) -> None:
+        """A session ends, or begins again; now and then one of the broker's own."""
+        session = self.rng.choice((*SESSIONS, f"mq9.{self.message_id()}"))
+        if self.maybe(0.3):
+            await self.call("session_close", session=session)
+        else:
+            await self.call("session_reopen", session=session)
+
     async def look(self) -> None:
         """Reads change nothing."""
         before = self.bench.engine.journal.last_seq
@@ -275,5 +284,7 @@ class Driver:
             before = self.bench.engine.journal.last_seq
             await self.call("mailbox_query", mailbox=box.address, limit=100)
             await self.call("group_list", mailbox=box.address)
+            await self.call("session_list")
+            await self.call("session_get", session=self.rng.choice(SESSIONS), limit=5)
             await self.call("mailbox_get", address=box.address)
         assert self.bench.engine.journal.last_seq == before, "a read changed something"

@@ -100,6 +100,11 @@ SEEN: list[tuple[e.Event, dict[str, Any] | None]] = [
         {"messages": [{"letter": 6, "id": 7, "mailbox": "box"}]},
     ),
     (e.Pruned(at=AT, mailbox=1, through=3, count=2, bytes=99, oldest=AT), {**BOX, "count": 2, "bytes": 99}),
+    (e.SessionClosed(at=AT, session="s", mailboxes=[9, 1]), {"session": "s"}),
+    (
+        e.SessionReopened(at=AT, session="s", mailboxes=[1], turns_max=9),
+        {"session": "s", "turns_max": 9},
+    ),
 ]
 
 

@@ -65,6 +65,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "TINYINT": st.integers(-128, 127),
     "BOOLEAN": st.booleans(),
     "VARCHAR": st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20),
+    "BIGINT[]": st.lists(numbers, max_size=3),
     "VARCHAR[]": st.lists(st.sampled_from(["red", "blue", "ä"]), max_size=3),
 }
 
@@ -75,7 +76,15 @@ def test_rows_of_any_values_stay_through_any_number_of_starts(data: st.DataObjec
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / TABLES_FILE
         tables = Tables(path)
-        for table in ("mailboxes", "groups", "messages", "open_deliveries", "deliveries", "dedup_keys"):
+        for table in (
+            "mailboxes",
+            "groups",
+            "messages",
+            "open_deliveries",
+            "deliveries",
+            "dedup_keys",
+            "sessions",
+        ):
             columns = [row for row in schema(tables.con) if row[0] == table]
             columns.sort(key=lambda row: row[1])
             kinds = [VALUES[row[3]] if not row[4] else st.none() | VALUES[row[3]] for row in columns]

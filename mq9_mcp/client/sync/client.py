@@ -15,6 +15,7 @@ from mq9_mcp.client.mq9_names import Mq9Message
 from mq9_mcp.client.sync.base import SyncBase
 from mq9_mcp.client.sync.group import SyncGroupCommands
 from mq9_mcp.client.sync.mailbox import SyncMailboxCommands
+from mq9_mcp.client.sync.session import SyncSessionCommands
 from mq9_mcp.domain.errors import Mq9Error
 
 
@@ -73,7 +74,7 @@ class SyncConsumer:
         self._background.run(self._consumer.stop(timeout_s=timeout_s))
 
 
-class SyncMq9Client(SyncMailboxCommands, SyncGroupCommands, SyncBase):
+class SyncMq9Client(SyncMailboxCommands, SyncGroupCommands, SyncSessionCommands, SyncBase):
     """``Mq9Client`` for code without an event loop: the same arguments, methods and promises.
 
     ``with`` closes it. Threads may share it.
