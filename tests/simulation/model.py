@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 from tests.simulation.passing import NEVER
-from tests.simulation.sending import Refusal, Sending, Who, millis
+from tests.simulation.sending import Sending, millis
+from tests.simulation.sessions import Refusal, Who
 from tests.simulation.shelf import (
     DEFAULTS,
     FINAL,

@@ -81,7 +81,9 @@ async def _for_messages(engine: Source, messages: list[MessageArguments], paged:
     for message in messages:
         if message.in_reply_to is not None:
             ids.add(message.in_reply_to)
-        if message.session is not None and (own := read_own_session(message.session)) is not None:
+        original = paged.messages.get(message.in_reply_to or 0)
+        session = message.session or (original.session if original is not None else None)
+        if session is not None and (own := read_own_session(session)) is not None:
             ids.add(own)
         if message.dedup_key is not None:
             keys.update(_spilled(engine, message, message.dedup_key))
