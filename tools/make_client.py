@@ -56,6 +56,10 @@ REPLIES = {
     "agent_unregister": "UnregisterReply",
     "agent_report": "ReportReply",
     "agent_discover": "DiscoverReply",
+    "session_get": "SessionGetReply",
+    "session_list": "SessionListReply",
+    "session_close": "SessionReply",
+    "session_reopen": "SessionReply",
 }
 POSITIONAL = {"agent_register": "card", "agent_unregister": "name"}  # as mq9's users write it
 HEAD = """{docstring}

@@ -85,6 +85,7 @@ TABLES = {
     "deliveries": "What a group has settled, and how.",
     "dedup_keys": "Dedup keys that still count.",
     "agents": "Agents that are registered, with their cards.",
+    "sessions": "Sessions that are named, or that a second message joined, until long after their end.",
 }
 
 
@@ -116,6 +117,8 @@ SHOWN = {
     "agent_registered": "mailbox, agent, version",
     "agent_status": "mailbox, agent, status, load?, note?",
     "agent_unregistered": "mailbox, agent",
+    "session_closed": "session",
+    "session_reopened": "session, turns_max",
 }
 
 

@@ -97,6 +97,8 @@ async def first_half(desk: Desk) -> dict[str, str]:
     await desk.send(text="known", dedup_key="key")
     for session in ("s1", "s2", "s1"):
         await desk.send("sessions", f"of {session}", session=session)
+    await desk.send(text="the last word", session="closed")
+    await desk.call("session_close", session="closed")
     await desk.send("once", "exactly", dedup_key="once-1")
     for name in ("robot", "box", "brief"):
         await desk.call("agent_register", card={"name": name, "description": f"the {name}", "skills": []})

@@ -41,10 +41,13 @@ _MESSAGE = (
 _DELIVERY = "attempt, fence, lease, leased_until"
 _MAILBOX = "{address, owner, description?, created_at, expires_at?, settings, counts}"
 _RECEIPT = "{id, mailbox, stored_at, duplicate, session, reached?, reply?}"
+_SESSION = "{id, state, mailboxes, turns, turns_max, changed_at}"
 _SEND_ERRORS = (
     "MAILBOX_NOT_FOUND",
     "MESSAGE_NOT_FOUND",
     "SESSION_NOT_FOUND",
+    "SESSION_CLOSED",
+    "LOOP_GUARD",
     "DEDUP_CONFLICT",
     "MESSAGE_TOO_LARGE",
     "BATCH_TOO_LARGE",
@@ -255,6 +258,57 @@ _ENTRIES = (
         (),
         operators=True,
     ),
+    Entry(
+        "session_get",
+        c.SessionGet,
+        "Read a conversation: its messages in store order, from every mailbox that the caller may read.",
+        {
+            "session": "{id, state, mailboxes, turns}; state is open, halted or closed",
+            "entries": f"[{{kind, {_MESSAGE}}}] in store order; kind is message",
+            "next_after": "if there are more",
+        },
+        ("SESSION_NOT_FOUND", *ALWAYS),
+        "read",
+        "session",
+        (),
+    ),
+    Entry(
+        "session_list",
+        c.SessionList,
+        "The sessions that the caller takes part in, by name; a message alone in its own session is none.",
+        {
+            "sessions": f"[{_SESSION}]",
+            "next_cursor": "if there are more",
+            "remaining": "how many more, counted to 1,000",
+        },
+        ALWAYS,
+        "read",
+        "session",
+        (Example("those that a loop has halted", {"state": "halted"}),),
+        operators=True,
+    ),
+    Entry(
+        "session_close",
+        c.SessionClose,
+        "End a session: sends into it are refused, what is there is delivered and settled.",
+        {"session": _SESSION},
+        ("SESSION_NOT_FOUND", "FORBIDDEN", *ALWAYS),
+        "manage",
+        "session",
+        (),
+        operators=True,
+    ),
+    Entry(
+        "session_reopen",
+        c.SessionReopen,
+        "Let a closed or halted session take messages again, up to a higher limit.",
+        {"session": _SESSION},
+        ("SESSION_NOT_FOUND", "FORBIDDEN", *ALWAYS),
+        "manage",
+        "session",
+        (),
+        operators=True,
+    ),
 )
 
 _AGENT = "name, mailbox, version, status, load?, note?"
@@ -330,7 +384,6 @@ CATALOGUE: dict[str, Entry] = {entry.name: entry for entry in (*_ENTRIES, *_AGEN
 # Named by the contract, not part of this version: refused by name, with what they belong to.
 LATER: dict[str, str] = {
     **dict.fromkeys(("task_get", "task_list", "task_update", "task_cancel"), "tasks"),
-    **dict.fromkeys(("session_get", "session_list", "session_close", "session_reopen"), "sessions"),
     **dict.fromkeys(("push_set", "push_list", "push_delete"), "push notifications"),
     "audit_query": "audit queries",
 }

@@ -21,6 +21,9 @@ Remaining = Annotated[int, Meta(ge=0, le=1000, description="How many more, count
 Cursor = Annotated[str, Meta(description="cursor of the next page; left out on the last one.")]
 
 
+SessionState = Literal["open", "halted", "closed"]
+
+
 class Shape(Struct, kw_only=True, frozen=True):
     """What the wire shows."""
 
@@ -367,6 +370,50 @@ class AgentDiscoverReply(Shape, kw_only=True, frozen=True):
     next_cursor: Cursor | UnsetType = UNSET
 
 
+class SessionHead(Shape, kw_only=True, frozen=True):
+    """A conversation: ``turns`` counts every message ever sent into it."""
+
+    id: str
+    state: SessionState
+    mailboxes: Annotated[list[str], Meta(description="Those in it that the caller may know.")]
+    turns: Annotated[int, Meta(ge=0)]
+
+
+class Session(SessionHead, kw_only=True, frozen=True):
+    """A session as operators see it."""
+
+    turns_max: Annotated[int, Meta(ge=1, description="Messages that it takes before it is halted.")]
+    changed_at: datetime
+
+
+class SessionEntry(Message, kw_only=True, frozen=True, rename={"from_": "from"}):
+    """A message in its conversation."""
+
+    kind: Literal["message"]
+
+
+class SessionGetReply(Shape, kw_only=True, frozen=True):
+    """A page of a conversation, in store order."""
+
+    session: SessionHead
+    entries: list[SessionEntry]
+    next_after: Annotated[str, Meta(description="after of the next page.")] | UnsetType = UNSET
+
+
+class SessionListReply(Shape, kw_only=True, frozen=True):
+    """A page of sessions."""
+
+    sessions: list[Session]
+    remaining: Remaining
+    next_cursor: Cursor | UnsetType = UNSET
+
+
+class SessionReply(Shape, kw_only=True, frozen=True):
+    """One session."""
+
+    session: Session
+
+
 REPLIES: dict[str, type[Shape]] = {
     "mailbox_create": MailboxCreateReply,
     "mailbox_send": MailboxSendReply,
@@ -386,4 +433,8 @@ REPLIES: dict[str, type[Shape]] = {
     "agent_unregister": AgentUnregisterReply,
     "agent_report": AgentReportReply,
     "agent_discover": AgentDiscoverReply,
+    "session_get": SessionGetReply,
+    "session_list": SessionListReply,
+    "session_close": SessionReply,
+    "session_reopen": SessionReply,
 }

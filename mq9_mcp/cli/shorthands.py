@@ -25,6 +25,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "group_list": ("mailbox",),
     "group_reset": ("mailbox", "group", "to"),
     "group_delete": ("mailbox", "group"),
+    "session_list": ("mailbox",),
 }
 
 

@@ -315,3 +315,47 @@ class DiscoverReply(TypedDict):
     agents: list[FoundAgent]
     next_cursor: NotRequired[str]
     remaining: int
+
+
+class SessionHead(TypedDict):
+    """A conversation."""
+
+    id: str
+    state: str
+    mailboxes: list[str]
+    turns: int
+
+
+class Session(SessionHead):
+    """A conversation as operators see it."""
+
+    turns_max: int
+    changed_at: str
+
+
+class SessionEntry(_MessageHead):
+    """A message in its conversation."""
+
+    kind: str
+
+
+class SessionGetReply(TypedDict):
+    """The reply to ``session_get``."""
+
+    session: SessionHead
+    entries: list[SessionEntry]
+    next_after: NotRequired[str]
+
+
+class SessionListReply(TypedDict):
+    """The reply to ``session_list``."""
+
+    sessions: list[Session]
+    next_cursor: NotRequired[str]
+    remaining: int
+
+
+class SessionReply(TypedDict):
+    """The reply to ``session_close`` and ``session_reopen``."""
+
+    session: Session

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 from heapq import heappop, heappush
 from typing import Any
 
+import msgspec
+
 from mq9_mcp.domain import events as e
 from mq9_mcp.domain.delivery import Delivery, DeliveryState
 from mq9_mcp.domain.limits import limit
@@ -96,8 +98,12 @@ def supersede(mailbox: Mailbox, mail: e.Mail, state: str) -> None:
 
 
 def _sent(state: State, event: e.Sent) -> None:
+    for record in event.sessions:
+        state.sessions.keep(msgspec.structs.replace(record))
     for mail in event.mails:
         store(state, mail, event.at)
+        if mail.session is not None:
+            state.sessions.join(mail.session, mail.mailbox, mail.sender, event.at)
     for number, key in event.keys:
         _remember_key(state, state.mailboxes[number], key)
     for id in event.withdrawn:

@@ -23,6 +23,7 @@ from mq9_mcp.domain.mailbox import (
 )
 from mq9_mcp.domain.message import decide_send
 from mq9_mcp.domain.plan import Plan
+from mq9_mcp.domain.session import decide_close, decide_reopen
 from mq9_mcp.domain.settle import decide_ack
 
 Decide = Callable[[Plan, Any], dict[str, Any]]
@@ -44,6 +45,8 @@ DECIDE: dict[type[c.Command], Decide] = {
     c.AgentUnregister: decide_unregister,
     c.AgentReport: decide_report,
     c.AgentDiscover: decide_discover,
+    c.SessionClose: decide_close,
+    c.SessionReopen: decide_reopen,
 }
 
 

@@ -85,6 +85,22 @@ class DedupKey(Struct, array_like=True, gc=False):
     session: str | None = None
 
 
+class SessionRecord(Struct, array_like=True, gc=False):
+    """A session as memory knows it: what a send into it is checked against. The messages are elsewhere.
+
+    ``at`` is when it last changed; without ``closed`` it ends by itself some time after that. A
+    ``turns_max`` of 0 is the one that every session has.
+    """
+
+    name: str
+    turns: int
+    turns_max: int
+    at: int
+    mailboxes: tuple[int, ...]
+    senders: tuple[str, ...]
+    closed: bool = False
+
+
 class Event(Struct, tag_field="event", omit_defaults=True, kw_only=True):
     """Anything that changed, and when (broker time)."""
 
@@ -168,7 +184,8 @@ class Revived(Event, tag="revived", kw_only=True):
 class Sent(Event, tag="sent", kw_only=True):
     """Messages stored by one call. ``keys`` are their dedup keys, ``withdrawn`` what a state_key replaced.
 
-    ``answers``: pairs of a message answered and the message that answers it.
+    ``answers``: pairs of a message answered and the message that answers it. ``sessions``: those that
+    the messages join and memory did not hold, as they were before.
     """
 
     mails: list[Mail]
@@ -176,6 +193,7 @@ class Sent(Event, tag="sent", kw_only=True):
     keys: list[tuple[int, DedupKey]] = []
     withdrawn: list[int] = []
     superseded: list[int] = []
+    sessions: list[SessionRecord] = []
 
 
 class Leased(Event, tag="leased", kw_only=True):
@@ -353,6 +371,26 @@ class AgentUnregistered(Event, tag="agent_unregistered", kw_only=True):
     mailbox: int
 
 
+class SessionClosed(Event, tag="session_closed", kw_only=True):
+    """A session takes no more messages. ``mailboxes``: those that it has messages in.
+
+    ``record``: as it was before, if memory did not hold it.
+    """
+
+    session: str
+    mailboxes: list[int]
+    record: SessionRecord | None = None
+
+
+class SessionReopened(Event, tag="session_reopened", kw_only=True):
+    """A session takes messages again, up to ``turns_max`` in all; the rest as when it was closed."""
+
+    session: str
+    mailboxes: list[int]
+    turns_max: int
+    record: SessionRecord | None = None
+
+
 AnyEvent = (
     Opened
     | MailboxCreated
@@ -379,4 +417,6 @@ AnyEvent = (
     | AgentRegistered
     | AgentStatus
     | AgentUnregistered
+    | SessionClosed
+    | SessionReopened
 )

@@ -54,6 +54,7 @@ LIMITS: dict[str, Limit] = {
     "trace_characters_max": Limit(512, "characters", "The bound that W3C Trace Context gives tracestate."),
     "query_limit_max": Limit(100, "messages", "A page for a screen or a model's context."),
     "query_limit_default": Limit(20, "messages", "A page that a person reads."),
+    "session_limit_default": Limit(50, "entries", "A conversation on one screen."),
     "remaining_max": Limit(1_000, "messages", "Above it the exact number changes no decision."),
     # time
     "wait_s_max": Limit(50, "seconds", "Below the 60 s at which common hosts cut a call."),
@@ -80,7 +81,21 @@ LIMITS: dict[str, Limit] = {
         2_000, "characters", "A request in words; a paragraph describes any."
     ),
     "discover_bytes_max": Limit(MIB, "bytes", "A page of cards that a model's host takes in one piece."),
+    "session_idle_s": Limit(
+        30 * DAY, "seconds", "A conversation that rests for a month is over; its name is known as long again."
+    ),
     # memory and counts
+    "turns_max": Limit(
+        1_000, "messages a session", "Two agents that answer each other for ever are stopped."
+    ),
+    "turns_max_most": Limit(
+        1_000_000, "messages a session", "What session_reopen may raise turns_max to; more is a feed."
+    ),
+    "session_places_in_memory": Limit(
+        1_000_000,
+        "places",
+        "A session and each of its mailboxes and senders take one; older sessions are looked up in DuckDB.",
+    ),
     "groups_max": Limit(256, "groups a mailbox", "Each group adds a place to every send."),
     "dedup_keys_in_memory": Limit(2_000_000, "keys", "About 500 MB; older keys are looked up in DuckDB."),
     "past_leases_max": Limit(

@@ -11,9 +11,10 @@ from mq9_mcp.domain.commands import TIERS, MailboxSend, MessageArguments
 from mq9_mcp.domain.errors import Refused
 from mq9_mcp.domain.events import DedupKey, Extra, Mail, Sent
 from mq9_mcp.domain.limits import limit
-from mq9_mcp.domain.names import BROKER_PREFIX, check_address, own_session, read_own_session
+from mq9_mcp.domain.names import check_address, own_session
 from mq9_mcp.domain.parts import Body, check_metadata, check_parts, digest, encode_body
 from mq9_mcp.domain.plan import PagedMessage, Plan
+from mq9_mcp.domain.session import take_turn
 from mq9_mcp.domain.state import Mailbox, no_mailbox
 
 BATCH_MAX = limit("batch_messages_max")
@@ -45,11 +46,14 @@ class _Letterbox:
     """The Sent event of one call as it grows, and what all its messages share."""
 
     def __init__(self, plan: Plan) -> None:
-        self.event = Sent(at=plan.now, mails=[], answers=[], keys=[], withdrawn=[], superseded=[])
+        self.event = Sent(
+            at=plan.now, mails=[], answers=[], keys=[], withdrawn=[], superseded=[], sessions=[]
+        )
         self.sender = plan.caller.name
         self.stored_at = wire_time(plan.now)
         self.keys: dict[tuple[int, str], DedupKey] = {}
         self.copies: dict[tuple[int, str], list[int]] = {}
+        self.turns: dict[str, int] = {}  # messages that each session still takes in this call
         self.receipts: list[dict[str, Any]] = []
 
 
@@ -93,8 +97,6 @@ def _send_one(plan: Plan, box: _Letterbox, message: MessageArguments) -> None:
     if message.in_reply_to is not None:
         original = _original(plan, message, message.in_reply_to)
         session = session or (original.session if original else None)
-    if message.session is not None:
-        _check_session(plan, message.session)
     targets = _targets(plan, message, original)
     known = _known_keys(plan, box, targets, message, parts)
     if known and None not in known:
@@ -114,6 +116,8 @@ def _send_one(plan: Plan, box: _Letterbox, message: MessageArguments) -> None:
         refusal = plan.full(mailbox, size)
         if refusal is not None:
             raise refusal
+        if session is not None:
+            take_turn(plan, box.event.sessions, box.turns, session, original)
         if offset < 0:
             offset = plan.add_body(body)
         id, number = plan.new_message(), mailbox.number
@@ -180,19 +184,6 @@ def _original(plan: Plan, message: MessageArguments, id: int) -> PagedMessage | 
         f"in_reply_to: there is no message {id} that the caller holds or sent",
         "give to, or the id of a message that was fetched",
     )
-
-
-def _check_session(plan: Plan, session: str) -> None:
-    """A caller may name any session but those that the broker names itself, unless they exist."""
-    if not session.startswith(BROKER_PREFIX):
-        return
-    message = read_own_session(session)
-    if message is None or message not in plan.paged.messages:
-        raise Refused(
-            "SESSION_NOT_FOUND",
-            f"session: there is no session {session!r}; names beginning with 'mq9.' are the broker's own",
-            "use the session of a message, or a name of your own",
-        )
 
 
 def _targets(plan: Plan, message: MessageArguments, original: PagedMessage | None) -> list[Mailbox]:

@@ -14,7 +14,7 @@ from msgspec import Struct, field
 from mq9_mcp.domain.access import may_send
 from mq9_mcp.domain.delivery import DeliveryState
 from mq9_mcp.domain.errors import Refused
-from mq9_mcp.domain.events import DedupKey, Event, Mail, MailboxCreated, Settings
+from mq9_mcp.domain.events import DedupKey, Event, Mail, MailboxCreated, SessionRecord, Settings
 from mq9_mcp.domain.registry import Heartbeat, Match
 from mq9_mcp.domain.state import Caller, Group, Mailbox, State, no_mailbox
 
@@ -72,6 +72,7 @@ class Paged(Struct, frozen=True):
     deliveries: dict[tuple[int, int], PagedDelivery] = field(default_factory=dict)
     histories: dict[int, HistorySize] = field(default_factory=dict)
     settled: dict[int, PagedSettled] = field(default_factory=dict)
+    sessions: dict[str, SessionRecord] = field(default_factory=dict)
     sought: set[Any] = field(default_factory=set)  # what was looked for so far, found or not
 
 

@@ -52,6 +52,7 @@ def mailboxes_of(event: e.Event) -> Iterator[int]:
     mailbox = getattr(event, "mailbox", None)
     if mailbox is not None:
         yield mailbox
+    yield from getattr(event, "mailboxes", ())
     for mail in getattr(event, "mails", ()):
         yield mail.mailbox
     if isinstance(event, e.Died):
@@ -233,6 +234,16 @@ def _agent_unregistered(looker: Looker, event: e.AgentUnregistered) -> View | No
     return _in_mailbox(looker, event.mailbox, agent=event.agent)
 
 
+def _session_closed(looker: Looker, event: e.SessionClosed) -> View | None:
+    return {"session": event.session} if any(map(looker.own, event.mailboxes)) else None
+
+
+def _session_reopened(looker: Looker, event: e.SessionReopened) -> View | None:
+    if not any(map(looker.own, event.mailboxes)):
+        return None
+    return {"session": event.session, "turns_max": event.turns_max}
+
+
 _VIEWS: dict[type[e.Event], Callable[[Looker, Any], View | None]] = {
     e.Opened: _nothing,
     e.MailboxCreated: _mailbox_created,
@@ -259,4 +270,6 @@ _VIEWS: dict[type[e.Event], Callable[[Looker, Any], View | None]] = {
     e.AgentRegistered: _agent_registered,
     e.AgentStatus: _agent_status,
     e.AgentUnregistered: _agent_unregistered,
+    e.SessionClosed: _session_closed,
+    e.SessionReopened: _session_reopened,
 }

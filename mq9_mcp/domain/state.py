@@ -22,6 +22,7 @@ from mq9_mcp.domain.names import DEFAULT_GROUP
 from mq9_mcp.domain.ordered import OrderedLine
 from mq9_mcp.domain.past import GroupPlace, Past, Place
 from mq9_mcp.domain.registry import Agent
+from mq9_mcp.domain.session_memory import Sessions
 
 T = TypeVar("T")
 
@@ -220,6 +221,7 @@ class State:
         self.agents: dict[str, Agent] = {}
         self.registry = object()  # another one whenever a card comes or goes
         self.mails: dict[int, Mail] = {}
+        self.sessions = Sessions()
         self.dedup_keys = 0
         self.unsettled_bytes = 0
         self.past = Past()

@@ -177,6 +177,10 @@ def base_of(command: str, lease: str) -> dict[str, Any]:
         "agent_report": {"name": "agent", "status": "busy"},
         "agent_unregister": {"name": "agent"},
         "agent_discover": {},
+        "session_list": {},
+        "session_get": {"session": "box"},
+        "session_close": {"session": "box"},
+        "session_reopen": {"session": "box"},
     }
     return bases.get(command, {"address": "box"})
 
@@ -248,6 +252,8 @@ MEANINGLESS: dict[tuple[str, str], tuple[Any, ...]] = {
     ("mailbox_fetch", "deliver"): STARTS,
     ("mailbox_create", "address"): (*ADDRESSES, "mq9.mine"),
     ("mailbox_query", "cursor"): ("x", "-1", "1.5", "\u0661", "9" * 17),
+    ("session_get", "after"): ("x", "-1", "1.5", "\u0661", "9" * 17),
+    ("session_reopen", "turns_max"): (0, -1),
     ("mailbox_send", "deliver_at"): ("9999-12-31T23:59:59-23:59", "9999-12-31T23:59:59Z"),
     ("mailbox_send", "expires_at"): (
         "9999-12-31T23:59:59-23:59",

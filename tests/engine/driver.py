@@ -55,6 +55,7 @@ class Driver:
             (self.register, 2),
             (self.report, 3),
             (self.unregister, 1),
+            (self.end_session, 1),
         ]
 
     async def start(self) -> None:
@@ -203,8 +204,8 @@ class Driver:
             self.bench.now = max(self.bench.now, edge + self.rng.choice((-1, 0, 0, 1)))
         else:
             self.bench.now += self.rng.choice((0, 1, 1_000, 10_000, 60_000))
-        if self.maybe(0.01):
-            self.bench.now += 8 * 86_400_000
+        if self.maybe(0.015):
+            self.bench.now += self.rng.choice((8, 8, 30, 61)) * 86_400_000
         self.log.append(f"{self.bench.now} is now")
         if self.maybe(0.5):
             await self.bench.tick()
@@ -294,6 +295,14 @@ class Driver:
         name = self.rng.choice((*AGENT_NAMES, self.address()))
         await self.call("agent_unregister", name=name, delete_mail=self.maybe(0.3))
 
+    async def end_session(self) -> None:
+        """A session ends, or begins again; now and then one of the broker's own."""
+        session = self.rng.choice((*SESSIONS, f"mq9.{self.message_id()}"))
+        if self.maybe(0.3):
+            await self.call("session_close", session=session)
+        else:
+            await self.call("session_reopen", session=session)
+
     async def look(self) -> None:
         """Reads change nothing."""
         before = self.bench.engine.journal.last_seq
@@ -305,6 +314,8 @@ class Driver:
             heard = [one.status == "away" for one in self.bench.engine.state.agents.values()]
             await self.call("mailbox_query", mailbox=box.address, limit=100)
             await self.call("group_list", mailbox=box.address)
+            await self.call("session_list")
+            await self.call("session_get", session=self.rng.choice(SESSIONS), limit=5)
             await self.call("mailbox_get", address=box.address)
             await self.call("agent_discover", tags_any=["red"])
         assert self.bench.engine.journal.last_seq == before or any(heard), "a read changed something"

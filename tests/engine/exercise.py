@@ -550,6 +550,30 @@ async def a_bad_card_is_refused_with_the_field_at_fault(stage: Stage) -> None:
     assert "bad" not in await _found(stage)
 
 
+@promise
+async def a_session_is_one_view_until_it_is_closed_or_full(stage: Stage) -> None:
+    for address in ("talk-a", "talk-b"):
+        await stage.box(address)
+    for number, address in enumerate(("talk-a", "talk-b", "talk-a")):
+        await stage.send(address, str(number), session="talk")
+    page = await stage.call("session_get", session="talk", limit=2)
+    rest = await stage.call("session_get", session="talk", after=page["next_after"])
+    assert texts(page["entries"] + rest["entries"]) == ["0", "1", "2"]
+    assert rest["session"] == {"id": "talk", "state": "open", "mailboxes": ["talk-a", "talk-b"], "turns": 3}
+    await stage.call("session_reopen", session="talk", turns_max=4)
+    await stage.send("talk-a", "3", session="talk")
+    await stage.refused("LOOP_GUARD", "mailbox_send", to="talk-a", text="x", session="talk")
+    await stage.restart()
+    await stage.refused("LOOP_GUARD", "mailbox_send", to="talk-a", text="x", session="talk")
+    await stage.call("session_close", session="talk")
+    await stage.refused("SESSION_CLOSED", "mailbox_send", to="talk-a", text="x", session="talk")
+    assert len(await stage.fetch("talk-a")) == 3
+    await stage.refused("SESSION_NOT_FOUND", "session_get", principal="stranger", session="none")
+    alone = await stage.send("talk-a", "alone")
+    own = await stage.call("session_get", session=alone["session"])
+    assert (texts(own["entries"]), own["session"]["turns"]) == (["alone"], 1)
+
+
 # -- durability
 
 

@@ -12,12 +12,13 @@ import msgspec
 
 from mq9_mcp.domain.apply_delivery import backoff_over
 from mq9_mcp.domain.delivery import Delivery, DeliveryState
-from mq9_mcp.domain.events import Mail
+from mq9_mcp.domain.events import Mail, SessionRecord
 from mq9_mcp.domain.filters import Filter
 from mq9_mcp.domain.line import Line, line_key
 from mq9_mcp.domain.log import OUTSIDE, TIER_RANGE
 from mq9_mcp.domain.message import key_counts
 from mq9_mcp.domain.registry import Agent
+from mq9_mcp.domain.session_memory import places, status
 from mq9_mcp.domain.state import Group, Mailbox, State
 
 Picture = dict[str, Any]
@@ -44,6 +45,7 @@ def picture(state: State, now: int) -> Picture:
         "mailboxes": {number: _mailbox(box, now) for number, box in sorted(state.mailboxes.items())},
         "groups": sorted(state.groups),
         "agents": {name: _agent(agent) for name, agent in sorted(state.agents.items())},
+        "sessions": [_session(record) for record in state.sessions.known.values() if not _gone(record, now)],
     }
 
 
@@ -52,6 +54,16 @@ def _agent(agent: Agent) -> tuple[Any, ...]:
     fields = msgspec.structs.asdict(agent)
     for name in ("seen_at", "load", "note"):
         del fields[name]
+    return tuple(fields.values())
+
+
+def _gone(record: SessionRecord, now: int) -> bool:
+    return status(record, now) == "gone"
+
+
+def _session(record: SessionRecord) -> tuple[Any, ...]:
+    fields = msgspec.structs.asdict(record)
+    fields["mailboxes"], fields["senders"] = set(record.mailboxes), set(record.senders)
     return tuple(fields.values())
 
 
@@ -113,6 +125,7 @@ def _delivery(delivery: Delivery) -> tuple[Any, ...]:
 def check(state: State) -> None:
     """Assert everything that is true of a state between two records."""
     assert state.unsettled_bytes == sum(mail.size for mail in state.mails.values())
+    assert state.sessions.places == sum(places(record) for record in state.sessions.known.values())
     for box in state.mailboxes.values():
         mails = [mail for mail in state.mails.values() if mail.mailbox == box.number]
         assert box.unsettled == len(mails), f"{box.address}: unsettled"

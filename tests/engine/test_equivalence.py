@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mq9_mcp.domain import apply_delivery, line, log
+from mq9_mcp.domain import apply_delivery, line, log, session, session_memory
 from mq9_mcp.engine.embedded import fold_events, prepare
 from tests.engine.bench import Bench
 from tests.engine.driver import Driver
@@ -33,6 +33,8 @@ def small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(line, "_MARKS_MAX", 2)
     monkeypatch.setattr(apply_delivery, "PAST_MAX", 3)
     monkeypatch.setattr(fold_events, "PAST_MAX", 3)
+    for room in (session, session_memory):
+        monkeypatch.setattr(room, "TURNS_MAX", 20)
 
 
 async def drive(bench: Bench, driver: Driver, steps: int) -> None:

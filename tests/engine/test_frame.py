@@ -148,8 +148,13 @@ def strategy(kind: Any) -> st.SearchStrategy[Any]:
     """Any value of a field's type, within what the journal ever holds."""
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     known = {int: numbers, str: texts, bool: st.booleans(), type(None): st.none(), e.Mail: mails}
+    known[float] = st.floats(0, 1)
     if kind in known:
         return known[kind]
+    if origin is typing.Literal:
+        return st.sampled_from(inner)
+    if origin is tuple and inner[-1] is ...:
+        return st.lists(strategy(inner[0]), max_size=3).map(tuple)
     if origin is list:
         return st.lists(strategy(inner[0]), max_size=3)
     if origin is tuple:

@@ -130,6 +130,7 @@ EDGES: dict[str, list[Edge]] = {
         Edge("mailbox_redrive", lambda n: {"mailbox": "box", "limit": n}),
     ],
     "discover_text_characters_max": [Edge("agent_discover", lambda n: {"text": "t" * n})],
+    "turns_max_most": [Edge("session_reopen", lambda n: {"session": "known", "turns_max": n})],
     "redrive_rate_max": [Edge("mailbox_redrive", lambda n: {"mailbox": "box", "rate": n})],
 }
 # Shown elsewhere in this file, in test_agent_cards, test_agents or test_card_url, by a test of their own.
@@ -156,13 +157,17 @@ BY_HAND = {
     "bytes_max",
 }
 # No edge that a call could reach: defaults, times that pass, and what memory holds; their own tests are
-# in test_dedup, test_retention, test_follow and the tests of leases, groups, settling and history.
+# in test_dedup, test_retention, test_follow, test_session and those of leases, groups, settling, history.
 WITHOUT_EDGE = {
     "query_limit_default",
     "lease_s_default",
     "restart_lease_s",
     "group_idle_s",
     "dedup_keys_in_memory",
+    "session_limit_default",
+    "session_idle_s",
+    "session_places_in_memory",
+    "turns_max",
     "past_leases_max",
     "past_names_max",
     "history_page",
@@ -192,6 +197,8 @@ def test_the_edge_is_accepted_and_one_over_is_refused(tmp_path: Path, name: str,
             for index in range(limit(name) + 1):
                 desk_create = {"address": f"m{index}"}
                 await desk.call("mailbox_create", **desk_create)
+        if name == "turns_max_most":
+            await desk.send(session="known")
         before = desk.engine.journal.last_seq
         over = limit(name) + edge.step
         error = await desk.refused(edge.code, edge.command, **edge.make(over))  # type: ignore[arg-type]

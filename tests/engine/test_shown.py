@@ -109,6 +109,11 @@ SEEN: list[tuple[e.Event, dict[str, Any] | None]] = [
         {**BOX, "agent": "box", "status": "busy", "load": 0.5},
     ),
     (e.AgentUnregistered(at=AT, agent="box", mailbox=1), {**BOX, "agent": "box"}),
+    (e.SessionClosed(at=AT, session="s", mailboxes=[9, 1]), {"session": "s"}),
+    (
+        e.SessionReopened(at=AT, session="s", mailboxes=[1], turns_max=9),
+        {"session": "s", "turns_max": 9},
+    ),
 ]
 
 

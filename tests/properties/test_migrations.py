@@ -67,6 +67,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "BOOLEAN": st.booleans(),
     "DOUBLE": st.floats(allow_nan=False),
     "VARCHAR": st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20),
+    "BIGINT[]": st.lists(numbers, max_size=3),
     "VARCHAR[]": st.lists(st.sampled_from(["red", "blue", "ä"]), max_size=3),
 }
 

@@ -188,6 +188,11 @@ async def tell(story: Story) -> None:
     await story("group_list", mailbox="box")
     await story("group_reset", mailbox="box", group="default", to="earliest")
     await story("group_delete", mailbox="box", group="default")
+    assert (await story("session_get", session="talk", limit=1))["entries"]
+    assert (await story("session_list", limit=1))["sessions"]
+    await story("session_close", session="talk")
+    await story("mailbox_send", to="box", text="too late", session="talk")
+    await story("session_reopen", session="talk")
     await story("mailbox_send", to="box", text="x" * 1_100_000)
     await story("mailbox_drop", address="box")
     await tell_of_agents(story)

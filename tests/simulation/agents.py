@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from tests.simulation.sending import Refusal, Sending, Who
+from tests.simulation.sending import Sending
+from tests.simulation.sessions import Refusal, Who
 from tests.simulation.shelf import TIERS, Box, Registration, Shape
 
 PRESENCE_MS = 120_000

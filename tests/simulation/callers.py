@@ -11,6 +11,7 @@ from tests.simulation.model import Model
 from tests.simulation.shelf import Box, Mail, Shape, iso
 
 DAY_MS = 86_400_000
+SESSION_IDLE_MS = 30 * DAY_MS
 AGENTS = ("ann", "ben", "cid")
 GROUPS = ("default", "default", "default", "audit", "g3")
 SESSIONS = ("s1", "s2", "s3")
@@ -74,6 +75,8 @@ class Callers:
             (self.report, 2.5),
             (self.unregister, 0.7),
             (self.find, 1),
+            (self.end_session, 1),
+            (self.look_at_session, 2),
         ]
         [kind] = self.rng.choices([kind for kind, _ in kinds], [weight for _, weight in kinds])
         call = kind(model)
@@ -339,6 +342,33 @@ class Callers:
             asked["tags_any"] = self.rng.sample(TAGS, 2)
         return Call(self.who(), "agent_discover", asked)
 
+    def session(self, model: Model) -> str:
+        """A session, named or of the broker's own."""
+        mail = self.mail(model)
+        return mail.session if mail is not None and self.maybe(0.5) else self.rng.choice((*SESSIONS, "none"))
+
+    def end_session(self, model: Model) -> Call:
+        """A session ends, goes on, or is given room for a few more messages."""
+        asked: Shape = {"session": self.session(model)}
+        if self.maybe(0.35):
+            return Call(self.who(), "session_close", asked)
+        talk = model.talks.get(asked["session"])
+        if talk is not None and self.maybe(0.5):
+            asked["turns_max"] = max(1, talk.turns + self.rng.choice((0, 1, 1, 2, 5)))
+        return Call(self.who(), "session_reopen", asked)
+
+    def look_at_session(self, model: Model) -> Call:
+        """A conversation, or the list of them."""
+        if self.maybe(0.2):
+            asked: Shape = {"limit": self.rng.choice((1, 100))}
+            if self.maybe(0.5):
+                asked["state"] = self.rng.choice(("open", "halted", "closed"))
+            return Call(self.who(), "session_list", asked)
+        asked = {"session": self.session(model), "limit": self.rng.choice((1, 5, 100))}
+        if self.maybe(0.3) and (mail := self.mail(model)) is not None:
+            asked["after"] = mail.id
+        return Call(self.who(), "session_get", asked)
+
     def look(self, model: Model) -> Call:
         """A query, plain or filtered."""
         rng = self.rng
@@ -366,4 +396,5 @@ def edges(model: Model) -> list[int]:
         found |= {box.registered.seen_at + PRESENCE_MS} if box.registered else set()
         found |= {mail.at for mail in box.live()} | {mail.expires or 0 for mail in box.live()}
         found |= {place.until for _, _, place in box.owed()} | {box.expires or 0}
+    found |= {talk.at + times * SESSION_IDLE_MS for talk in model.talks.values() for times in (1, 2)}
     return sorted(at for at in found if at >= model.now)

@@ -11,7 +11,8 @@ from typing import Any
 
 from tests.simulation.agents import Registering
 from tests.simulation.passing import NEVER
-from tests.simulation.sending import Refusal, Who, millis
+from tests.simulation.sending import millis
+from tests.simulation.sessions import Refusal, Who
 from tests.simulation.shelf import (
     DEFAULTS,
     FINAL,

@@ -42,7 +42,7 @@ MUTANTS = (
         "TIER_OF['normal']",
     ),
     Mutant(
-        3,
+        1,
         "a lease ends a moment late: < for <=",
         "domain/due.py",
         "or delivery.until > plan.now:",
@@ -56,7 +56,7 @@ MUTANTS = (
         "if False:",
     ),
     Mutant(
-        16,
+        5,
         "the dedup window is a millisecond too long",
         "domain/message.py",
         "now - key.at < mailbox.settings.dedup_window_s * 1000",
@@ -91,7 +91,7 @@ MUTANTS = (
         "",
     ),
     Mutant(
-        7,
+        1,
         "a nack counts no attempt",
         "domain/apply_delivery.py",
         "delivery.attempts += event.counted",
@@ -112,7 +112,7 @@ MUTANTS = (
         "if False:\n            _replace",
     ),
     Mutant(
-        7,
+        19,
         "leases get no time after a restart",
         "domain/apply.py",
         "delivery.until < event.lease_floor",
@@ -126,7 +126,7 @@ MUTANTS = (
         "if line is None or",
     ),
     Mutant(
-        9,
+        19,
         "a commit that failed is not cut off",
         "engine/embedded/disk.py",
         "        os.ftruncate(fd, offset)\n",

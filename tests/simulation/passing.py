@@ -26,15 +26,16 @@ class Passing:
         self.next = {"mail": 1, "box": 1, "group": 1, "lease": 1}
         self.boxes: dict[str, Box] = {}
         self.leases: dict[str, tuple[str, int, int]] = {}  # token: address, message, group
+        self.talks: dict[str, Any] = {}  # sessions by name
         self.trail: list[bytes] | None = None  # the model after each change, while somebody asks for it
 
     def save(self) -> bytes:
         """Everything it knows."""
-        return pickle.dumps((self.now, self.next, self.boxes, self.leases))
+        return pickle.dumps((self.now, self.next, self.boxes, self.leases, self.talks))
 
     def load(self, saved: bytes) -> None:
         """Become what was saved."""
-        self.now, self.next, self.boxes, self.leases = pickle.loads(saved)
+        self.now, self.next, self.boxes, self.leases, self.talks = pickle.loads(saved)
 
     def loaded(self, saved: bytes) -> Self:
         """The same, to go on with."""
@@ -48,6 +49,11 @@ class Passing:
         numbers |= {group.number for box in boxes for group in box.groups.values()}
         rank = {number: index for index, number in enumerate(sorted(numbers))}
         plain: list[Any] = [self.next["mail"]]
+        addresses = {box.number: box.address for box in boxes}
+        for name, talk in sorted(self.talks.items()):
+            plain.append(
+                (name, replace(talk, boxes={addresses[one] for one in talk.boxes & addresses.keys()}))
+            )
         for box in boxes:
             groups = {name: replace(group, number=rank[group.number]) for name, group in box.groups.items()}
             mails = {id: replace(mail, places={}) for id, mail in box.mails.items()}

@@ -5,19 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from tests.simulation.passing import Passing
+from tests.simulation.sessions import Refusal, Talking, Who
 from tests.simulation.shelf import TIERS, Box, Mail, Shape, iso
 
-Who = tuple[str, str]  # principal, agent
 Key = tuple[int, int, Any, str]
-
-
-class Refusal(Exception):
-    """The command is refused with this code, and changes nothing."""
-
-    def __init__(self, code: str) -> None:
-        super().__init__(code)
-        self.code = code
 
 
 def millis(text: str) -> int:
@@ -25,7 +16,7 @@ def millis(text: str) -> int:
     return round(datetime.fromisoformat(text).timestamp() * 1000)
 
 
-class Sending(Passing):
+class Sending(Talking):
     """Mailboxes that take mail."""
 
     def _own(self, who: Who, address: str | None) -> Box:
@@ -50,10 +41,7 @@ class Sending(Passing):
     def _send_one(self, who: Who, asked: Shape) -> list[Shape]:
         parts = asked.get("parts") or [{"text": asked["text"]}]
         answered = self._answered(who, asked) if "in_reply_to" in asked else None
-        session = asked.get("session")
-        if session and session.startswith("mq9.") and self._find(int(session[4:])) is None:
-            raise Refusal("SESSION_NOT_FOUND")
-        session = session or (answered.session if answered else None)
+        session = asked.get("session") or (answered.session if answered else None)
         targets = self._targets(who, asked, answered)
         known = [self._known(box, asked, parts) for box in targets]
         if None in known:
@@ -66,6 +54,8 @@ class Sending(Passing):
                     self._replace(box, asked["state_key"])
                 if full := self._full(box):
                     raise Refusal(full)
+                if session:
+                    self.take_turn(who, session, answered, box)
                 id, tier = self._number("mail"), TIERS.index(body["priority"])
                 mail = Mail(id, tier, at, expires, session or f"mq9.{id}", body["tags"], body)
                 mail.key = asked.get("state_key")

@@ -24,7 +24,7 @@ from mq9_mcp.engine.embedded.folder_process import FolderProcess
 from tests.simulation.callers import DAY_MS, Call, Callers, edges
 from tests.simulation.faults import BadDisk, Phase, StepFolder
 from tests.simulation.model import Model
-from tests.simulation.sending import Refusal
+from tests.simulation.sessions import Refusal
 from tests.simulation.shelf import Shape
 
 START_MS = 1_800_000_000_000
@@ -40,7 +40,15 @@ NOT_COMPARED = {
     "details",
 }
 PHASES: tuple[Phase, ...] = ("before", "torn", "torn", "after")
-READS = ("agent_discover", "mailbox_query", "mailbox_get", "mailbox_list", "group_list")
+READS = (
+    "agent_discover",
+    "mailbox_query",
+    "mailbox_get",
+    "mailbox_list",
+    "group_list",
+    "session_get",
+    "session_list",
+)
 
 Fate = Literal["answered", "failed", "lost"]
 
@@ -251,7 +259,7 @@ class World:
         else:
             to = now + rng.choice((0, 1, 1_000, 10_000, 60_000))
         if rng.random() < 0.01:
-            to += 8 * DAY_MS
+            to += rng.choice((8, 8, 30, 61)) * DAY_MS
         self._pass_to(to)
         if rng.random() < 0.5:
             await self.tick()
@@ -374,6 +382,7 @@ class World:
         await self.tick()
         for principal in ("local", "guest"):
             await self.call(Call((principal, "ann"), "mailbox_list", {"limit": 100}))
+            await self.call(Call((principal, "eve"), "session_list", {"limit": 100}))
         await self.call(Call(("local", "ann"), "agent_discover", {"limit": 100}))
         boxes = {(address, box.owner) for model in self.models for address, box in model.boxes.items()}
         for address, owner in sorted(boxes):

@@ -23,6 +23,8 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "mailbox_query": {"tags_any": (), "tags_all": (), "tags_none": (), "order": "asc", "limit": 20},
     "mailbox_list": {"limit": 20},
     "mailbox_redrive": {"limit": 100},
+    "session_get": {"limit": 50},
+    "session_list": {"limit": 20},
     "agent_unregister": {"delete_mail": False},
     "agent_discover": {"tags_any": (), "limit": 20},
 }

@@ -108,8 +108,9 @@ class SyncMailboxCommands(SyncBase):
             receipts: [{id, mailbox, stored_at, duplicate, session, reached?, reply?}] in the order of the
                 messages and of to
 
-        Errors: MAILBOX_NOT_FOUND, MESSAGE_NOT_FOUND, SESSION_NOT_FOUND, DEDUP_CONFLICT, MESSAGE_TOO_LARGE,
-        BATCH_TOO_LARGE, MAILBOX_FULL, INVALID_ARGUMENT, RATE_LIMITED, STORAGE_UNAVAILABLE, SHUTTING_DOWN.
+        Errors: MAILBOX_NOT_FOUND, MESSAGE_NOT_FOUND, SESSION_NOT_FOUND, SESSION_CLOSED, LOOP_GUARD,
+        DEDUP_CONFLICT, MESSAGE_TOO_LARGE, BATCH_TOO_LARGE, MAILBOX_FULL, INVALID_ARGUMENT, RATE_LIMITED,
+        STORAGE_UNAVAILABLE, SHUTTING_DOWN.
         """
         reply: SendReply = self._command("mailbox_send", locals())
         return reply
@@ -176,9 +177,9 @@ class SyncMailboxCommands(SyncBase):
             receipts: [{id, mailbox, stored_at, duplicate, session, reached?, reply?}] of send, if there was
                 one
 
-        Errors: LEASE_LOST, MAILBOX_NOT_FOUND, MESSAGE_NOT_FOUND, SESSION_NOT_FOUND, DEDUP_CONFLICT,
-        MESSAGE_TOO_LARGE, BATCH_TOO_LARGE, MAILBOX_FULL, INVALID_ARGUMENT, RATE_LIMITED,
-        STORAGE_UNAVAILABLE, SHUTTING_DOWN.
+        Errors: LEASE_LOST, MAILBOX_NOT_FOUND, MESSAGE_NOT_FOUND, SESSION_NOT_FOUND, SESSION_CLOSED,
+        LOOP_GUARD, DEDUP_CONFLICT, MESSAGE_TOO_LARGE, BATCH_TOO_LARGE, MAILBOX_FULL, INVALID_ARGUMENT,
+        RATE_LIMITED, STORAGE_UNAVAILABLE, SHUTTING_DOWN.
         """
         reply: AckReply = self._command("mailbox_ack", locals())
         return reply

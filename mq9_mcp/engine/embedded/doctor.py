@@ -6,8 +6,9 @@ row of the tables, every segment of the journal. It owns the directory meanwhile
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,11 +28,15 @@ from mq9_mcp.engine.embedded.tables import (
     Tables,
     configuration,
     log_of,
+    migrations,
     patiently,
 )
 
 DAMAGED_PREFIX = "damaged-"
-TABLES = ("meta", "mailboxes", "groups", "messages", "open_deliveries", "deliveries", "dedup_keys", "agents")
+# The tables and the version of the schema that brought each.
+TABLES = {
+    name: number for number, text in migrations() for name in re.findall(r"^create table (\w+)", text, re.M)
+}
 ROWS = 20_000
 
 DAMAGE, NOTE = "damage", "note"
@@ -67,6 +72,7 @@ class TablesFound:
         self.problem = ""  # why it is of no use as a whole
         self.unreadable: dict[str, str] = {}  # tables that cannot be read, and why
         self.loose: list[str] = []  # rows that do not fit together
+        self.version = SCHEMA_VERSION
         self.folded = 0
         self.mark = 0
         self.rows: dict[str, int] = {}
@@ -154,7 +160,7 @@ def survey_tables(path: Path) -> TablesFound:
     try:
         with closing(open_read_only(path)) as con:
             _survey_rows(con, found)
-            if not found.unreadable and not found.problem:
+            if not found.unreadable and not found.problem and found.version == SCHEMA_VERSION:
                 _survey_sense(con, found)
     except duckdb.Error as error:
         found.problem = f"DuckDB cannot open it: {_line(error)}"
@@ -163,11 +169,13 @@ def survey_tables(path: Path) -> TablesFound:
 
 def _survey_rows(con: duckdb.DuckDBPyConnection, found: TablesFound) -> None:
     known = {name for (name,) in con.execute("select table_name from duckdb_tables()").fetchall()}
-    missing = [name for name in TABLES if name not in known]
+    if "meta" in known:
+        _read_version(con, found)
+    missing = [name for name, since in TABLES.items() if since <= found.version and name not in known]
     if missing:
         found.problem = f"it has no table {', '.join(missing)}: it is not of a broker, or was emptied"
         return
-    for name in TABLES:
+    for name in [name for name in TABLES if name in known]:
         count = 0
         try:
             cursor = con.execute(f"select * from {name}")
@@ -179,6 +187,13 @@ def _survey_rows(con: duckdb.DuckDBPyConnection, found: TablesFound) -> None:
             found.unreadable[name] = _line(error)
         else:
             found.rows[name] = count
+
+
+def _read_version(con: duckdb.DuckDBPyConnection, found: TablesFound) -> None:
+    """Of which schema the tables are; what cannot be read is told with the other tables."""
+    with suppress(duckdb.Error):
+        row = con.execute("select value from meta where name = 'schema_version'").fetchone()
+        found.version = row[0] if row is not None else SCHEMA_VERSION
 
 
 def _read_meta(meta: dict[str, int], found: TablesFound) -> None:
@@ -343,6 +358,12 @@ def _foreign_findings(report: Report) -> Iterator[Finding]:
 def _start_findings(report: Report) -> Iterator[Finding]:
     """Everything is sound by itself: does it make a state, as a start would make it?"""
     if not report.tables.there:
+        return
+    if report.tables.version < SCHEMA_VERSION:
+        what = (
+            f"it is of schema version {report.tables.version}; this version of mq9-mcp has {SCHEMA_VERSION}"
+        )
+        yield Finding(NOTE, TABLES_FILE, what, "the next start brings it up to date")
         return
     try:
         with closing(open_read_only(report.folder / TABLES_FILE)) as con:

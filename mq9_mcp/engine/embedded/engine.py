@@ -22,6 +22,8 @@ from mq9_mcp.domain.commands import (
     MailboxList,
     MailboxQuery,
     MailboxSend,
+    SessionGet,
+    SessionList,
 )
 from mq9_mcp.domain.decide import decide
 from mq9_mcp.domain.delivery import DeliveryState
@@ -47,6 +49,7 @@ from mq9_mcp.engine.embedded.messages import copy_of
 from mq9_mcp.engine.embedded.notices import tell
 from mq9_mcp.engine.embedded.query import GroupPlace, query, read_cursor
 from mq9_mcp.engine.embedded.replay import encode_events, rebase
+from mq9_mcp.engine.embedded.session import SessionReader, read_after, unwrap
 from mq9_mcp.engine.embedded.store import Store
 from mq9_mcp.engine.embedded.tables import MEMORY_LIMIT
 
@@ -117,6 +120,8 @@ class EmbeddedEngine(Store):
         try:
             if isinstance(command, MailboxQuery):
                 return await self._query(caller, command, ask)
+            if isinstance(command, SessionGet | SessionList):
+                return await self._read_sessions(caller, command, ask)
             if self.broken is not None or self.closed:
                 await self._standby(type(command))
             if self.folder.backlog_bytes > BACKLOG_BYTES and not isinstance(command, READS):
@@ -391,6 +396,24 @@ class EmbeddedEngine(Store):
             self.journal.durable_seq,
             partial(query, command=command, mailbox=number, address=address, groups=groups, now=now),
         )
+
+    async def _read_sessions(
+        self, caller: Caller, command: SessionGet | SessionList, ask: Ask
+    ) -> dict[str, Any]:
+        await self.repaired()
+        with contextlib.suppress(Unavailable):  # without room on disk reads go on
+            self._pass_time(ask)
+        number = None
+        if isinstance(command, SessionGet):
+            read_after(command.after)
+        elif command.mailbox is not None:
+            number = Plan(self.state, caller, ask).mailbox(command.mailbox).number
+        view = SessionReader(caller.principal, caller.name, ask.now, number)
+        await self.durable()
+        reply: dict[str, Any] | None = await self.folder.read(
+            self.journal.durable_seq, partial(view.read, command=command)
+        )
+        return unwrap(reply, command)
 
     def _release(self, leases: list[tuple[int, int, str]], ask: Ask) -> None:
         """Give back what is still held under these leases."""

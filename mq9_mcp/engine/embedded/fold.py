@@ -11,9 +11,11 @@ import contextlib
 import duckdb
 
 from mq9_mcp.domain.limits import limit
+from mq9_mcp.domain.session_memory import IDLE_MS
 from mq9_mcp.engine.embedded.fold_events import HANDLERS
 from mq9_mcp.engine.embedded.replay import Entry
 from mq9_mcp.engine.embedded.rows import NUMBERS, Rows
+from mq9_mcp.engine.embedded.tables import SQL
 
 FOLDED_MARK = "folded_mark"
 
@@ -84,5 +86,6 @@ class Fold(Rows):
         self.sound = True
 
     def forget_keys(self) -> None:
-        """Delete dedup keys whose window is over, in a transaction of their own."""
+        """Delete dedup keys whose window is over, and sessions that are; each in a transaction of its own."""
         self.tables.run("forget_keys", [limit("dedup_window_s"), self.at])
+        self.tables.con.execute(SQL["forget_sessions"], {"idle": IDLE_MS, "now": self.at})

@@ -10,6 +10,7 @@ import msgspec
 from mq9_mcp.domain import events as e
 from mq9_mcp.domain.limits import limit
 from mq9_mcp.engine.embedded.agents import fold_registered, fold_status, fold_unregistered
+from mq9_mcp.engine.embedded.fold_session import SESSION
 from mq9_mcp.engine.embedded.replay import Entry
 from mq9_mcp.engine.embedded.rows import OpenRow, Rows
 
@@ -19,10 +20,14 @@ _encode = msgspec.json.Encoder().encode
 
 def _sent(fold: Rows, entry: Entry, event: e.Sent) -> None:
     answers = {reply: original for original, reply in event.answers}
+    for record in event.sessions:
+        fold.sessions.keep(record)
     for mail in event.mails:
         start = mail.position - entry.position
         body = entry.bodies[start : start + mail.size].decode()
         fold.add_message(mail, event.at, body, in_reply_to=answers.get(mail.id))
+        if mail.session is not None:
+            fold.sessions.join(mail.session, mail.mailbox, mail.sender, event.at, entry.seq)
     for mailbox, key in event.keys:
         fold.add_key(mailbox, key)
     _replace(fold, entry, event)
@@ -249,4 +254,5 @@ HANDLERS: dict[type[e.Event], Callable[[Rows, Entry, Any], None]] = {
     e.AgentRegistered: fold_registered,
     e.AgentStatus: fold_status,
     e.AgentUnregistered: fold_unregistered,
+    **SESSION,
 }

@@ -21,6 +21,7 @@ from mq9_mcp.engine.embedded.frame import Damaged, Frame
 from mq9_mcp.engine.embedded.mails import extra_of, mail_of
 from mq9_mcp.engine.embedded.replay import Entry, entries
 from mq9_mcp.engine.embedded.segments import Segment
+from mq9_mcp.engine.embedded.session import load_sessions
 from mq9_mcp.engine.embedded.tables import SQL, TABLES_FILE, Tables
 
 KEYS_MAX = limit("dedup_keys_in_memory")
@@ -41,6 +42,7 @@ def load_state(tables: Tables) -> State:
     _load_deliveries(state, tables)
     _load_keys(state, tables)
     load_agents(state, tables)
+    load_sessions(state.sessions, tables)
     for mailbox in state.mailboxes.values():
         heapify(mailbox.delayed)
         heapify(mailbox.expiries)

@@ -19,6 +19,8 @@ from mq9_mcp.domain.commands import (
     MailboxDelete,
     MailboxSend,
     MessageArguments,
+    SessionClose,
+    SessionReopen,
 )
 from mq9_mcp.domain.events import DedupKey, Mail
 from mq9_mcp.domain.group import read_start
@@ -37,6 +39,7 @@ from mq9_mcp.domain.plan import (
 from mq9_mcp.domain.state import Caller, Group, Mailbox, State
 from mq9_mcp.engine.embedded.journal import Journal
 from mq9_mcp.engine.embedded.mails import extra_of, mail_of
+from mq9_mcp.engine.embedded.session import record_of
 from mq9_mcp.engine.embedded.tables import SQL
 
 HISTORY_PAGE = limit("history_page")
@@ -78,10 +81,13 @@ async def _for_messages(engine: Source, messages: list[MessageArguments], paged:
     for message in messages:
         if message.in_reply_to is not None:
             ids.add(message.in_reply_to)
-        if message.session is not None and (own := read_own_session(message.session)) is not None:
+        original = paged.messages.get(message.in_reply_to or 0)
+        session = message.session or (original.session if original is not None else None)
+        if session is not None and (own := read_own_session(session)) is not None:
             ids.add(own)
         if message.dedup_key is not None:
             keys.update(_spilled(engine, message, message.dedup_key))
+    sought = await _for_sessions(engine, messages, paged)
     ids -= paged.sought
     keys -= paged.sought
     paged.sought.update(ids, keys)
@@ -93,7 +99,45 @@ async def _for_messages(engine: Source, messages: list[MessageArguments], paged:
         row = await engine.read_row("page_key", [mailbox, key])
         if row is not None:
             paged.keys[mailbox, key] = DedupKey(key, *row)
-    return bool(ids or keys)
+    return bool(sought or ids or keys)
+
+
+async def _for_sessions(engine: Source, messages: list[MessageArguments], paged: Paged) -> bool:
+    """Sessions that the messages name or inherit and that have left memory."""
+    if not engine.state.sessions.spilled:
+        return False
+    names = {message.session for message in messages}
+    originals = (paged.messages.get(message.in_reply_to or 0) for message in messages)
+    names.update(original.session for original in originals if original is not None)
+    return await page_sessions(engine, {name for name in names if name is not None}, paged)
+
+
+async def page_sessions(engine: Source, names: set[str], paged: Paged) -> bool:
+    """Bring in the records of those sessions that memory does not hold."""
+    known, sought = engine.state.sessions, False
+    for name in sorted(names):
+        if known.get(name) is None and ("session", name) not in paged.sought:
+            sought = True
+            paged.sought.add(("session", name))
+            row = await engine.read_row("page_session", [name])
+            if row is not None:
+                paged.sessions[name] = record_of(row)
+    return sought
+
+
+async def for_session(
+    engine: Source, caller: Caller, command: SessionClose | SessionReopen, ask: Ask
+) -> bool:
+    """The session, or the message whose own it is."""
+    sought = await page_sessions(engine, {command.session}, ask.paged)
+    own = read_own_session(command.session)
+    if own is None or own in ask.paged.sought:
+        return sought
+    ask.paged.sought.add(own)
+    found = await _message(engine, own)
+    if found is not None:
+        ask.paged.messages[own] = found
+    return True
 
 
 def _spilled(engine: Source, message: MessageArguments, key: str) -> list[tuple[int, str]]:
@@ -242,4 +286,6 @@ PREPARE: dict[type[Any], Callable[[Source, Caller, Any, Ask], Coroutine[Any, Any
     MailboxAck: for_ack,
     MailboxDelete: for_delete,
     GroupReset: for_reset,
+    SessionClose: for_session,
+    SessionReopen: for_session,
 }

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from mq9_mcp.domain import events as e
+from mq9_mcp.engine.embedded.fold_session import SessionChanges
 from mq9_mcp.engine.embedded.tables import Tables
 
 _encode = msgspec.json.Encoder().encode
@@ -80,6 +81,7 @@ class Rows:
         self.numbers = {name: tables.meta(name) for name in NUMBERS}
         self.open: dict[int, dict[int, OpenRow]] = {}  # message: group: row
         self.mailbox_of: dict[int, int] = {}  # group: mailbox
+        self.sessions = SessionChanges(tables)
         self.load_open()
         self.clear()
 
@@ -103,6 +105,7 @@ class Rows:
         self._closed: list[tuple[Any, ...]] = []
         self._dirty: set[tuple[int, int]] = set()
         self._keys: list[tuple[Any, ...]] = []
+        self.sessions.clear()
 
     # -- what events gather
 
@@ -264,6 +267,7 @@ class Rows:
         self._write_open()
         tables.append("deliveries", self._closed)
         tables.append("dedup_keys", self._keys)
+        self.sessions.write()
         self.clear()
 
     def _write_open(self) -> None:

@@ -18,7 +18,7 @@ from mq9_mcp.engine.embedded.doctor import TABLES, TablesFound, open_read_only
 from mq9_mcp.engine.embedded.fold import FOLDED_MARK
 from mq9_mcp.engine.embedded.replay import Entry
 from mq9_mcp.engine.embedded.rows import NUMBERS
-from mq9_mcp.engine.embedded.tables import Tables
+from mq9_mcp.engine.embedded.tables import SCHEMA_VERSION, Tables
 
 WINDOW = 2_048  # rows that are read, or given up, together
 IDS_SKIPPED = 2**32  # ids that may have been given out and are not known any more
@@ -31,6 +31,7 @@ KEYS = {
     "deliveries": ("grp", "message"),
     "dedup_keys": ("mailbox", "key", "message"),
     "agents": ("name",),
+    "sessions": ("name",),
 }
 RECOVERED = "recovered-"
 
@@ -42,8 +43,9 @@ def salvage_rows(path: Path, found: TablesFound, tables: Tables, help_out: Path 
     """
     missing: dict[str, int] = {}
     with closing(open_read_only(path)) as con:
-        for name in TABLES:
+        for name in [name for name, since in TABLES.items() if since <= found.version]:
             missing[name] = _copy(con, name, tables, whole=name not in found.unreadable)
+    tables.set_meta(schema_version=SCHEMA_VERSION)
     if help_out is not None:
         tables.con.execute(f"attach '{help_out}' as journal (read_only)")
         for name in found.unreadable:

@@ -6,6 +6,7 @@ union all select 'mailboxes', count(*) - count(distinct address) from mailboxes
 union all select 'groups', count(*) - count(distinct number) from groups
 union all select 'open_deliveries', count(*) - count(distinct (grp, message)) from open_deliveries
 union all select 'agents', count(*) - count(distinct name) from agents
+union all select 'sessions', count(*) - count(distinct name) from sessions
 
 -- name: astray
 select 'messages without a mailbox', count(*) from messages anti join mailboxes on messages.mailbox = mailboxes.number
