@@ -36,11 +36,15 @@ class Entry(NamedTuple):
 ALWAYS = ("INVALID_ARGUMENT", "STORAGE_UNAVAILABLE", "SHUTTING_DOWN")
 _MESSAGE = (
     "id, mailbox, from, verified, created_at, deliver_at?, expires_at?, priority, parts, tags, dedup_key?, "
-    "state_key?, session, in_reply_to?, reply_to?, metadata?, dead_letter?"
+    "state_key?, session, in_reply_to?, reply_to?, task?, task_state?, metadata?, dead_letter?"
 )
-_DELIVERY = "attempt, fence, lease, leased_until"
+_DELIVERY = "attempt, fence, lease, leased_until, checkpoint?, question?, follow_ups?"
+_TASK = (
+    "{id, state, session, mailbox, asker, worker?, progress?, artifacts, status_message?, history?, created_at, "
+    "updated_at, version, cancel_requested}"
+)
 _MAILBOX = "{address, owner, description?, created_at, expires_at?, settings, counts}"
-_RECEIPT = "{id, mailbox, stored_at, duplicate, session, reached?, reply?}"
+_RECEIPT = "{id, mailbox, stored_at, duplicate, session, task?, reached?, reply?}"
 _SEND_ERRORS = (
     "MAILBOX_NOT_FOUND",
     "MESSAGE_NOT_FOUND",
@@ -49,6 +53,8 @@ _SEND_ERRORS = (
     "MESSAGE_TOO_LARGE",
     "BATCH_TOO_LARGE",
     "MAILBOX_FULL",
+    "TASK_NOT_FOUND",
+    "ILLEGAL_TRANSITION",
 )
 
 _ENTRIES = (
@@ -110,6 +116,7 @@ _ENTRIES = (
             "messages": f"[{{{_MESSAGE}, {_DELIVERY}}}] best first, never more than max",
             "remaining": "how many more wait, counted to 1,000",
             "cancel_requested": "[task] that the caller should stop",
+            "follow_ups": "messages in tasks that the caller works on, if there are new ones",
         },
         ("MAILBOX_NOT_FOUND", "FORBIDDEN", *ALWAYS),
         "read",
@@ -125,7 +132,7 @@ _ENTRIES = (
         c.MailboxAck,
         "Settle leased messages: ack, nack, release, extend or reject; send replies in the same commit.",
         {
-            "results": "[{id, outcome, ok, error?, leased_until?}] in the order of items",
+            "results": "[{id, outcome, ok, error?, leased_until?, cancel_requested?, follow_ups?}] in the order of items",
             "receipts": f"[{_RECEIPT}] of send, if there was one",
         },
         ("LEASE_LOST", *_SEND_ERRORS, *ALWAYS),
@@ -157,6 +164,48 @@ _ENTRIES = (
         ("MAILBOX_NOT_FOUND", "MESSAGE_NOT_FOUND", "FORBIDDEN", *ALWAYS),
         "manage",
         "mailbox",
+        (),
+    ),
+    Entry(
+        "task_get",
+        c.TaskGet,
+        "A task as it stands; with wait_s, wait until it is newer than after_version.",
+        {"task": _TASK},
+        ("TASK_NOT_FOUND", *ALWAYS),
+        "read",
+        "task",
+        (),
+    ),
+    Entry(
+        "task_update",
+        c.TaskUpdate,
+        "Tell how work on a leased task goes, ask a question, or end it; renews the lease.",
+        {
+            "task": _TASK,
+            "leased_until": "while the lease goes on",
+            "follow_ups": "[message] that came since the worker was last told",
+        },
+        (
+            "TASK_NOT_FOUND",
+            "LEASE_LOST",
+            "ILLEGAL_TRANSITION",
+            "VERSION_CONFLICT",
+            "MESSAGE_TOO_LARGE",
+            "BATCH_TOO_LARGE",
+            *ALWAYS,
+        ),
+        "update",
+        "task",
+        (),
+    ),
+    Entry(
+        "task_cancel",
+        c.TaskCancel,
+        "Cancel a task; whoever works on it is asked to stop.",
+        {"task": _TASK},
+        ("TASK_NOT_FOUND", "ILLEGAL_TRANSITION", *ALWAYS),
+        "cancel",
+        "task",
         (),
     ),
     Entry(
@@ -262,7 +311,7 @@ CATALOGUE: dict[str, Entry] = {entry.name: entry for entry in _ENTRIES}
 # Named by the contract, not part of this version: refused by name, with what they belong to.
 LATER: dict[str, str] = {
     **dict.fromkeys(("agent_register", "agent_unregister", "agent_report", "agent_discover"), "agents"),
-    **dict.fromkeys(("task_get", "task_list", "task_update", "task_cancel"), "tasks"),
+    **dict.fromkeys(("task_list",), "tasks"),
     **dict.fromkeys(("session_get", "session_list", "session_close", "session_reopen"), "sessions"),
     **dict.fromkeys(("push_set", "push_list", "push_delete"), "push notifications"),
     "audit_query": "audit queries",

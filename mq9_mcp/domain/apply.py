@@ -12,6 +12,7 @@ from typing import Any
 from mq9_mcp.domain import events as e
 from mq9_mcp.domain.apply_delivery import DELIVERY
 from mq9_mcp.domain.apply_mail import MAIL, end_messages, forget_keys, notice_due
+from mq9_mcp.domain.apply_task import TASKS
 from mq9_mcp.domain.delivery import Delivery, DeliveryState
 from mq9_mcp.domain.group import in_memory, left_out, wanted
 from mq9_mcp.domain.log import OUTSIDE
@@ -171,4 +172,5 @@ _APPLY: dict[type[e.Event], Callable[[State, Any], None]] = {
     e.Pruned: _pruned,
     **MAIL,
     **DELIVERY,
+    **TASKS,
 }

@@ -150,6 +150,22 @@ class MailboxDrop(Command, kw_only=True, frozen=True):
     address: Annotated[Address, _help("The mailbox to remove with its messages and groups.")]
 
 
+class TaskOptions(Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
+    """What a new task may be told."""
+
+    timeout_s: (
+        Annotated[
+            float,
+            Meta(gt=0, le=limit("delay_s_max"), description="Fails so long after it was submitted."),
+        ]
+        | None
+    ) = None
+
+
+JsonValue = dict[str, Any] | list[Any] | str | float | int | bool
+TaskId = Annotated[str, Meta(min_length=1, max_length=128, pattern=TEXT_PATTERN)]
+
+
 class MessageArguments(Command, kw_only=True, frozen=True):
     """What one message is made of (contract, section 2)."""
 
@@ -184,7 +200,13 @@ class MessageArguments(Command, kw_only=True, frozen=True):
         | None
     ) = None
     reply_to: Annotated[Address, _help("Where answers go; the sender's mailbox if left out.")] | None = None
-    task: Annotated[Any, _help("Tasks are not part of this version.")] = None
+    task: (
+        Annotated[
+            bool | TaskOptions | Annotated[str, Meta(min_length=1, max_length=128)],
+            _help("true, or {timeout_s}: opens a task. A task id: continues that task."),
+        ]
+        | None
+    ) = None
     intent: Annotated[Any, _help("Routing by intent is not part of this version.")] = None
     park: Annotated[Any, _help("Routing by intent is not part of this version.")] = None
     metadata: Annotated[dict[str, Any], _help("A JSON object, carried through.")] | None = None
@@ -281,6 +303,126 @@ class MailboxAck(Command, kw_only=True, frozen=True):
         | None
     ) = None
     tasks: Annotated[Any, _help("Tasks are not part of this version.")] = None
+
+
+class Progress(Struct, kw_only=True, forbid_unknown_fields=True, frozen=True, omit_defaults=True):
+    """How far a task is."""
+
+    done: Annotated[float, Meta(ge=0, le=1e15, description="How much is done.")] | None = None
+    total: Annotated[float, Meta(ge=0, le=1e15, description="How much there is to do.")] | None = None
+    note: Annotated[Description, _help("What is being done, for people.")] | None = None
+
+
+class Artifact(Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
+    """A result of a task, or a piece of one."""
+
+    artifact_id: Annotated[Name, _help("Names the artifact; a new one if left out.")] | None = None
+    name: Annotated[Name, _help("What it is, for people.")] | None = None
+    text: Annotated[str, _help("Shorthand for one text part.")] | None = None
+    data: Annotated[JsonValue, _help("Shorthand for one data part.")] | None = None
+    parts: Annotated[list[dict[str, Any]], _help("1 to 64 A2A Parts: text, data, raw or url.")] | None = None
+    append: Annotated[bool, _help("Its parts go behind those of the artifact; else it replaces it.")] = False
+    last_chunk: Annotated[bool, _help("Nothing more is appended to it.")] = False
+
+
+class TaskUpdate(Command, kw_only=True, frozen=True):
+    """Arguments of ``task_update``: a worker's word about a task that it holds the lease of."""
+
+    task: Annotated[TaskId, _help("The task.")]
+    lease: Annotated[
+        str,
+        Meta(
+            min_length=1, max_length=128, pattern=TEXT_PATTERN, description="The lease on its work message."
+        ),
+    ]
+    state: (
+        Annotated[
+            Literal[
+                "submitted",
+                "working",
+                "input-required",
+                "auth-required",
+                "completed",
+                "failed",
+                "canceled",
+                "rejected",
+            ],
+            _help("What the task becomes; submitted gives it back. All but working end the lease."),
+        ]
+        | None
+    ) = None
+    message: (
+        Annotated[str | list[dict[str, Any]], _help("A word to the asker: text, or A2A Parts.")] | None
+    ) = None
+    progress: Annotated[Progress, _help("How far it is.")] | None = None
+    checkpoint: (
+        Annotated[JsonValue, _help("Where to go on from, for whoever gets the next lease; up to 256 KiB.")]
+        | None
+    ) = None
+    artifacts: (
+        Annotated[list[Artifact], Meta(max_length=64, description="Results, or pieces of them.")] | None
+    ) = None
+    lease_s: Annotated[LeaseSeconds, _help("The new lease, counted from now.")] | None = None
+    expected_version: (
+        Annotated[int, Meta(ge=1, lt=2**53, description="Refuse if the task has another version.")] | None
+    ) = None
+
+
+class TaskCancel(Command, kw_only=True, frozen=True):
+    """Arguments of ``task_cancel``."""
+
+    task: Annotated[TaskId, _help("The task.")]
+    reason: Annotated[Reason, _help("Why, in a word.")] | None = None
+
+
+class TaskGet(Command, kw_only=True, frozen=True):
+    """Arguments of ``task_get``."""
+
+    task: Annotated[TaskId, _help("The task.")]
+    history: Annotated[
+        int, Meta(ge=0, le=limit("query_limit_max"), description="The last so many entries of its history.")
+    ] = 0
+    after_version: (
+        Annotated[int, Meta(ge=0, lt=2**53, description="With wait_s: return when the task is newer.")]
+        | None
+    ) = None
+    wait_s: Annotated[Wait, _help("Wait so long for a newer version.")] = 0
+
+
+class TaskList(Command, kw_only=True, frozen=True):
+    """Arguments of ``task_list``; newest first."""
+
+    mailbox: Annotated[Address, _help("Only tasks of this mailbox.")] | None = None
+    session: Annotated[SessionName, _help("Only tasks of this session.")] | None = None
+    asker: (
+        Annotated[str, Meta(max_length=200, pattern=TEXT_PATTERN, description="Only tasks of this asker.")]
+        | None
+    ) = None
+    worker: (
+        Annotated[
+            str, Meta(max_length=200, pattern=TEXT_PATTERN, description="Only tasks last leased by this worker.")
+        ]
+        | None
+    ) = None
+    state: (
+        Annotated[
+            Literal[
+                "submitted",
+                "working",
+                "input-required",
+                "auth-required",
+                "completed",
+                "failed",
+                "canceled",
+                "rejected",
+            ],
+            _help("Only tasks in this state."),
+        ]
+        | None
+    ) = None
+    since: Annotated[Time, _help("Only tasks that changed at or after this time.")] | None = None
+    limit: Annotated[PageLimit, _help("Tasks on a page.")] = limit("query_limit_default")
+    cursor: Annotated[Cursor, _help("next_cursor of the page before.")] | None = None
 
 
 class MailboxQuery(Command, kw_only=True, frozen=True, rename={"from_": "from"}):

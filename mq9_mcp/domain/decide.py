@@ -22,6 +22,7 @@ from mq9_mcp.domain.mailbox import (
 from mq9_mcp.domain.message import decide_send
 from mq9_mcp.domain.plan import Plan
 from mq9_mcp.domain.settle import decide_ack
+from mq9_mcp.domain.task_update import decide_task_cancel, decide_task_get, decide_task_update
 
 Decide = Callable[[Plan, Any], dict[str, Any]]
 
@@ -38,6 +39,9 @@ DECIDE: dict[type[c.Command], Decide] = {
     c.GroupList: decide_group_list,
     c.GroupReset: decide_group_reset,
     c.GroupDelete: decide_group_delete,
+    c.TaskUpdate: decide_task_update,
+    c.TaskCancel: decide_task_cancel,
+    c.TaskGet: decide_task_get,
 }
 
 

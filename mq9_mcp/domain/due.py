@@ -16,6 +16,7 @@ from mq9_mcp.domain.message import replaced_by
 from mq9_mcp.domain.plan import Plan
 from mq9_mcp.domain.settle import close
 from mq9_mcp.domain.state import Group, Mailbox, due_now
+from mq9_mcp.domain.task_lease import decide_timeouts
 
 
 def decide_end(plan: Plan, mailbox: Mailbox) -> None:
@@ -122,4 +123,4 @@ def _letters(plan: Plan, mailbox: Mailbox, mail: Mail) -> bool:
 
 
 Stage = Callable[[Plan, Mailbox], None]
-STAGES: tuple[Stage, ...] = (decide_end, decide_visible, decide_lapses, decide_expiry, decide_idle)
+STAGES: tuple[Stage, ...] = (decide_end, decide_visible, decide_lapses, decide_expiry, decide_idle, decide_timeouts)

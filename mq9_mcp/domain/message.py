@@ -15,11 +15,12 @@ from mq9_mcp.domain.names import BROKER_PREFIX, check_address, own_session, read
 from mq9_mcp.domain.parts import Body, check_metadata, check_parts, digest, encode_body
 from mq9_mcp.domain.plan import PagedMessage, Plan
 from mq9_mcp.domain.state import Mailbox, no_mailbox
+from mq9_mcp.domain.task_send import Thread, check_open, default_target, stored, thread_of
 
 BATCH_MAX = limit("batch_messages_max")
 REQUEST_BYTES_MAX = limit("request_bytes_max")
 TIER_OF = {priority: tier for tier, priority in enumerate(TIERS)}
-LATER = {"task": "tasks", "intent": "routing by intent", "park": "routing by intent"}
+LATER = {"intent": "routing by intent", "park": "routing by intent"}
 
 
 def decide_send(plan: Plan, command: MailboxSend) -> dict[str, Any]:
@@ -84,7 +85,7 @@ def send(plan: Plan, messages: list[MessageArguments]) -> list[dict[str, Any]]:
 
 
 def _send_one(plan: Plan, box: _Letterbox, message: MessageArguments) -> None:
-    if message.task is not None or message.intent is not None or message.park is not None:
+    if message.intent is not None or message.park is not None:
         raise _later(message)
     parts = check_parts(message.text, message.parts)
     if message.metadata is not None:
@@ -95,16 +96,25 @@ def _send_one(plan: Plan, box: _Letterbox, message: MessageArguments) -> None:
         session = session or (original.session if original else None)
     if message.session is not None:
         _check_session(plan, message.session)
-    targets = _targets(plan, message, original)
+    thread = None
+    if message.task is not None or original is not None:
+        thread = thread_of(plan, message, original)
+        session = session or (thread.session if thread is not None else None)
+    targets = _targets(plan, message, original, thread)
     known = _known_keys(plan, box, targets, message, parts)
     if known and None not in known:
         _repeat(box, targets, known)
         return
     visible_at, expires_at = _times(plan, message)
-    body = encode_body(_body(plan, box, message, parts, session, visible_at, expires_at))
+    body, tier = _body(plan, box, message, parts, session, visible_at, expires_at), TIER_OF[message.priority]
+    if thread is not None:
+        check_open(thread)
+        tier = thread.tier(tier, targets[0])
+        body.priority, body.task_state = TIERS[tier], thread.reply_state
+    encoded = encode_body(body)
     tags = tuple(message.tags) if message.tags else None
     extra = None if message.state_key is None else Extra(state_key=message.state_key)
-    tier, size, offset = TIER_OF[message.priority], len(body), -1
+    size, offset = len(encoded), -1
     for index, mailbox in enumerate(targets):
         if known and known[index] is not None:
             _repeat(box, [mailbox], [known[index]])
@@ -115,19 +125,24 @@ def _send_one(plan: Plan, box: _Letterbox, message: MessageArguments) -> None:
         if refusal is not None:
             raise refusal
         if offset < 0:
-            offset = plan.add_body(body)
+            offset = plan.add_body(encoded)
         id, number = plan.new_message(), mailbox.number
+        if thread is not None:
+            extra = thread.extra(plan, id, extra)
         mail = Mail(id, number, tier, visible_at, size, box.sender, offset, expires_at, session, tags, extra)
         if original is not None:  # a stranger's in_reply_to is a word of his, no answer
             box.event.answers.append((message.in_reply_to or 0, id))
         _add(plan, box, mailbox, message, mail, parts)
+        if thread is not None:
+            stored(plan, box.event, thread, mailbox, mail, message)
 
 
 def _repeat(box: _Letterbox, targets: list[Mailbox], known: Sequence[DedupKey | None]) -> None:
     """The first receipts again; the times of a repeated call do not count, they may have passed."""
     for mailbox, key in zip(targets, known, strict=True):
         assert key is not None
-        box.receipts.append(_receipt(mailbox, key.message, wire_time(key.at), key.session, duplicate=True))
+        at = wire_time(key.at)
+        box.receipts.append(_receipt(mailbox, key.message, at, key.session, True, key.task))
 
 
 def _later(message: MessageArguments) -> Refused:
@@ -147,23 +162,29 @@ def _add(
 ) -> None:
     plan.count(mailbox, 1, mail.size)
     box.event.mails.append(mail)
+    task = mail.extra.task if mail.extra is not None else None
     if message.dedup_key is not None:
-        key = DedupKey(message.dedup_key, mail.id, plan.now, digest(parts), mail.session)
+        key = DedupKey(message.dedup_key, mail.id, plan.now, digest(parts), mail.session, task)
         box.keys[mailbox.number, key.key] = key
         box.event.keys.append((mailbox.number, key))
     if message.state_key is not None and mail.visible_at <= plan.now:
         box.copies.setdefault((mailbox.number, message.state_key), []).append(mail.id)
-    box.receipts.append(_receipt(mailbox, mail.id, box.stored_at, mail.session, duplicate=False))
+    box.receipts.append(_receipt(mailbox, mail.id, box.stored_at, mail.session, False, task))
 
 
-def _receipt(mailbox: Mailbox, id: int, at: str, session: str | None, duplicate: bool) -> dict[str, Any]:
-    return {
+def _receipt(
+    mailbox: Mailbox, id: int, at: str, session: str | None, duplicate: bool, task: str | None
+) -> dict[str, Any]:
+    receipt = {
         "id": id,
         "mailbox": mailbox.address,
         "stored_at": at,
         "duplicate": duplicate,
         "session": session or own_session(id),
     }
+    if task is not None:
+        receipt["task"] = task
+    return receipt
 
 
 def _original(plan: Plan, message: MessageArguments, id: int) -> PagedMessage | None:
@@ -195,9 +216,13 @@ def _check_session(plan: Plan, session: str) -> None:
         )
 
 
-def _targets(plan: Plan, message: MessageArguments, original: PagedMessage | None) -> list[Mailbox]:
+def _targets(
+    plan: Plan, message: MessageArguments, original: PagedMessage | None, thread: Thread | None
+) -> list[Mailbox]:
     if message.to is None:
         if original is None:
+            if thread is not None and thread.task is not None:
+                return [default_target(plan, thread)]
             raise Refused(
                 "INVALID_ARGUMENT", "to: missing; accepted: an address, a list of them, or in_reply_to"
             )

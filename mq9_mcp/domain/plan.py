@@ -16,6 +16,7 @@ from mq9_mcp.domain.delivery import DeliveryState
 from mq9_mcp.domain.errors import Refused
 from mq9_mcp.domain.events import DedupKey, Event, Mail, MailboxCreated, Settings
 from mq9_mcp.domain.state import Caller, Group, Mailbox, State, no_mailbox
+from mq9_mcp.domain.task import Task
 
 
 class PagedMessage(Struct, frozen=True):
@@ -25,6 +26,7 @@ class PagedMessage(Struct, frozen=True):
     sender: str
     session: str
     reply_to: str | None
+    task: str | None = None
 
 
 class PagedDelivery(Struct, frozen=True):
@@ -71,6 +73,7 @@ class Paged(Struct, frozen=True):
     deliveries: dict[tuple[int, int], PagedDelivery] = field(default_factory=dict)
     histories: dict[int, HistorySize] = field(default_factory=dict)
     settled: dict[int, PagedSettled] = field(default_factory=dict)
+    tasks: dict[str, Task] = field(default_factory=dict)
     sought: set[Any] = field(default_factory=set)  # what was looked for so far, found or not
 
 
@@ -85,6 +88,7 @@ class Ask(Struct):
     chance: float = 0.5
     paged: Paged = NOTHING_PAGED  # shared: whoever pages something in brings a fresh one
     stored: Callable[[list[int]], None] | None = None  # told the ids of a send before anything can move them
+    words: list[dict[str, Any]] | None = None  # parts of the reply that name words of tasks by their places
 
 
 class Unprepared(Exception):
@@ -109,6 +113,9 @@ class Plan:
         self._messages = state.next_message
         self._groups = state.next_group
         self._added: dict[int, list[int]] = {}  # messages and bytes by mailbox
+        self.tasks: dict[str, Task] | None = None  # as they are after what this plan holds
+        self.fresh_work: dict[int, str] | None = None  # messages of this plan that open tasks
+        self.completing: set[int] | None = None  # work messages that this call acks with a reply
 
     @property
     def paged(self) -> Paged:
@@ -233,12 +240,14 @@ class Plan:
 
     def owed_elsewhere(self, mail: Mail, group: Group) -> bool:
         """True if another group than ``group`` still has to settle the message after this plan."""
-        groups = group.mailbox.groups
-        if len(groups) == 1:
+        mailbox = group.mailbox
+        if mail.extra is not None and self.state.awaits_default(mailbox, mail):
+            return True
+        if len(mailbox.groups) == 1:
             return False
         return any(
             other is not group and other.owes(mail) and (other.number, mail.id) not in self.settled
-            for other in groups.values()
+            for other in mailbox.groups.values()
         )
 
     def still_owes(self, group: Group, mail: Mail) -> bool:

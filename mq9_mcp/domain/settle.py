@@ -19,6 +19,7 @@ from mq9_mcp.domain.message import send
 from mq9_mcp.domain.names import read_lease_token
 from mq9_mcp.domain.plan import Plan
 from mq9_mcp.domain.state import Group
+from mq9_mcp.domain.task_lease import check_ack, tell_news
 
 LEASE_DEFAULT = limit("lease_s_default")
 _USES = {"nack": ("delay_s", "reason"), "extend": ("lease_s",), "reject": ("reason", "description")}
@@ -33,6 +34,7 @@ class _Settling:
         self.done: dict[tuple[int, int], str] = {}  # (group, message): outcome within this call
         self.messages: set[int] = set()
         self.repeated: list[str | None] = []  # receipts stored with repeated outcomes
+        self.replied: set[int | None] = set()  # messages that the send of this call answers
 
 
 class _Item(NamedTuple):
@@ -50,8 +52,10 @@ class _Item(NamedTuple):
 def decide_ack(plan: Plan, command: MailboxAck) -> dict[str, Any]:
     """Settle the items; the reply is ``{results, receipts?}``. With ``send`` it is all or none."""
     if command.tasks is not None:
-        raise Refused("INVALID_ARGUMENT", "tasks: tasks are not part of this version", "leave out tasks")
+        raise Refused("INVALID_ARGUMENT", "tasks: task updates in an ack are not part of this version")
     settling = _Settling(together=command.send is not None)
+    sends = command.send if isinstance(command.send, list) else [command.send] if command.send else []
+    settling.replied = {message.in_reply_to for message in sends}
     results = []
     for index, item in enumerate(command.items):
         _check_item(item, index)
@@ -138,6 +142,8 @@ def _settle(plan: Plan, settling: _Settling, item: AckItem) -> dict[str, Any]:
         _check_lapsed(group, delivery, item)
     mail = plan.state.mails[message]
     if item.outcome == "ack":
+        if mail.extra is not None and mail.extra.task is not None:
+            check_ack(plan, group, mail, settling.replied)
         _ack(plan, settling, group, mail)
     else:
         _STEPS[item.outcome](_Item(plan, settling, group, delivery, mail, item, result))
@@ -201,7 +207,7 @@ def _ack(plan: Plan, settling: _Settling, group: Group, mail: Mail) -> None:
         event = settling.acked[number] = Acked(at=plan.now, group=number, ids=[], kept=[])
         plan.events.append(event)
     event.ids.append(id)
-    if len(group.mailbox.groups) > 1:
+    if len(group.mailbox.groups) > 1 or mail.extra is not None:
         if plan.owed_elsewhere(mail, group):
             event.kept.append(id)
         plan.settled.add((number, id))
@@ -245,6 +251,8 @@ def _extend(item: _Item) -> None:
         Extended(at=item.plan.now, group=item.group.number, ids=[item.mail.id], until=until)
     )
     item.result["leased_until"] = wire_time(until)
+    if item.mail.extra is not None and item.mail.extra.task is not None:
+        tell_news(item.plan, item.mail.id, item.result)
 
 
 def _reject(item: _Item) -> None:

@@ -20,6 +20,9 @@ from mq9_mcp.domain.commands import (
     MailboxList,
     MailboxQuery,
     MailboxSend,
+    TaskCancel,
+    TaskGet,
+    TaskUpdate,
 )
 from mq9_mcp.domain.decide import decide
 from mq9_mcp.domain.delivery import DeliveryState
@@ -34,6 +37,8 @@ from mq9_mcp.domain.names import DEFAULT_GROUP, read_lease_token
 from mq9_mcp.domain.plan import Ask, Paged, Plan, Unprepared
 from mq9_mcp.domain.settle import close
 from mq9_mcp.domain.state import NEVER, Caller, Group, Mailbox
+from mq9_mcp.domain.task import Task
+from mq9_mcp.domain.task_moves import follow_mail
 from mq9_mcp.engine.base import Committed, Listener
 from mq9_mcp.engine.embedded import prepare
 from mq9_mcp.engine.embedded.disk import Disk
@@ -45,11 +50,13 @@ from mq9_mcp.engine.embedded.query import GroupPlace, query, read_cursor
 from mq9_mcp.engine.embedded.replay import encode_events, rebase
 from mq9_mcp.engine.embedded.store import Store
 from mq9_mcp.engine.embedded.tables import MEMORY_LIMIT
+from mq9_mcp.engine.embedded.task_words import put_words, task_history, task_view, task_view_from_tables
 
 RESTART_LEASE_MS = limit("restart_lease_s") * 1000
+TASK_COMMANDS = (TaskGet, TaskUpdate, TaskCancel)  # their replies are a task
 PLAIN = (MailboxSend, MailboxAck)  # their replies name nothing that a change would complete
 BACKLOG_BYTES = 64 * 1024 * 1024  # unfolded records above it make commands wait: the tables must follow
-READS = (GroupList, MailboxGet, MailboxList)  # answered from memory alone
+READS = (GroupList, MailboxGet, MailboxList, TaskGet)  # answered from memory alone
 SYSTEM = Caller("mq9", "mq9.broker", True)
 
 
@@ -127,7 +134,20 @@ class EmbeddedEngine(Store):
         pending = self.journal.pending()
         if pending is not None and (error := await pending) is not None:
             raise not_written(error)
+        if ask.words:
+            await put_words(self, ask.words)
+        if isinstance(command, TASK_COMMANDS):
+            await self._complete_task(command, reply)
         return reply
+
+    async def _complete_task(self, command: Command, reply: dict[str, Any]) -> None:
+        """Words that the journal has no more, and the history."""
+        if isinstance(reply["task"], Task):
+            reply["task"] = await task_view_from_tables(self, reply["task"])
+        if isinstance(command, TaskGet) and command.history:
+            known = reply["task"]
+            entries = await task_history(self, known["id"], 0, known["version"], command.history)
+            known["history"] = entries
 
     async def _standby(self, kind: type[Command]) -> None:
         """After a failed write, reads wait for the state to be rebuilt; changes are refused till then."""
@@ -202,12 +222,16 @@ class EmbeddedEngine(Store):
         except Unavailable:
             if not isinstance(command, READS):
                 raise
+        ask.words = None
         plan = Plan(self.state, caller, ask)
         reply = decide(plan, command)
         if plan.events:
             self.commit(plan)
         if ask.stored is not None:
             ask.stored([receipt["id"] for receipt in reply["receipts"]])
+        if type(command) in TASK_COMMANDS:
+            task: Any = self.state.tasks.get(reply["task"]) or self.state.ended_tasks.get(reply["task"])
+            reply["task"] = task_view(self, task or ask.paged.tasks[reply["task"]])
         return reply if type(command) in PLAIN else self._complete(reply)
 
     async def _decide_prepared(self, caller: Caller, command: Command, ask: Ask) -> dict[str, Any]:
@@ -231,13 +255,14 @@ class EmbeddedEngine(Store):
         """Journal the plan's events and apply them. Raises before anything changes if there is no room."""
         if self.broken is not None or self.closed:
             self.check()
+        if self.state.tasks or plan.tasks:
+            follow_mail(plan)
         events = plan.events
         position = self.journal.append(encode_events(events), plan.bodies, plan.now)
         if plan.bodies:
             self.journal.remember(position, plan.bodies)
             for event in events:
-                if type(event) is Sent:
-                    rebase(event, position)
+                rebase(event, position)
         apply(self.state, events)
         if self.listener.waits or self.watched:
             tell(self.listener, self.watched, self.state, events)
@@ -274,6 +299,7 @@ class EmbeddedEngine(Store):
     async def _fetch(self, caller: Caller, command: MailboxFetch, ask: Ask) -> dict[str, Any]:
         while True:
             self._pass_time(ask)
+            ask.words = None
             plan = Plan(self.state, caller, ask)
             groups = joined(plan, command)
             if groups is None:
@@ -295,6 +321,8 @@ class EmbeddedEngine(Store):
         try:
             if pending is not None and (error := await pending) is not None:
                 raise not_written(error)
+            if ask.words:
+                await put_words(self, ask.words)
             found, missing = self.messages.at_hand(reply["messages"])
             if missing:
                 found = await self.messages.from_tables(reply["messages"], found, missing)

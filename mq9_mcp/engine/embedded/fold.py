@@ -80,9 +80,14 @@ class Fold(Rows):
         self.at = self.tables.meta("folded_at")
         self.numbers = {name: self.tables.meta(name) for name in NUMBERS}
         self.load_open()
+        self.tasks.load()
         self.clear()
         self.sound = True
 
     def forget_keys(self) -> None:
-        """Delete dedup keys whose window is over, in a transaction of their own."""
+        """Delete dedup keys whose window is over, and tasks that ended long ago, in a transaction of their own."""
         self.tables.run("forget_keys", [limit("dedup_window_s"), self.at])
+        before = self.at - 1000 * limit("task_retention_s")
+        self.tables.run("forget_tasks", [before])
+        self.tables.run("forget_task_events", [before])
+        self.tables.run("forget_task_messages")

@@ -24,7 +24,21 @@ def _sent(fold: Rows, entry: Entry, event: e.Sent) -> None:
         fold.add_message(mail, event.at, body, in_reply_to=answers.get(mail.id))
     for mailbox, key in event.keys:
         fold.add_key(mailbox, key)
+    for id in event.joined:
+        fold.end(id, entry.seq, event.at, "acked")
     _replace(fold, entry, event)
+
+
+def _task_opened(fold: Rows, entry: Entry, event: e.TaskOpened) -> None:
+    fold.tasks.begin(entry, event)
+
+
+def _task_moved(fold: Rows, entry: Entry, event: e.TaskMoved) -> None:
+    fold.tasks.move(entry, event)
+    for id in event.withdrawn:
+        fold.end_everywhere(id, entry.seq, event.at, "withdrawn")
+    for id in event.superseded:
+        fold.mark_ending(id, event.at, "withdrawn")
 
 
 def _replace(fold: Rows, entry: Entry, event: e.Sent | e.Due) -> None:
@@ -245,4 +259,6 @@ HANDLERS: dict[type[e.Event], Callable[[Rows, Entry, Any], None]] = {
     e.Revived: _revived,
     e.Pruned: _pruned,
     e.Opened: _opened,
+    e.TaskOpened: _task_opened,
+    e.TaskMoved: _task_moved,
 }

@@ -9,6 +9,7 @@ import msgspec
 
 from mq9_mcp.domain import events as e
 from mq9_mcp.engine.embedded.tables import Tables
+from mq9_mcp.engine.embedded.task_rows import TaskRows
 
 _encode = msgspec.json.Encoder().encode
 OPEN_COLUMNS = (
@@ -80,6 +81,7 @@ class Rows:
         self.numbers = {name: tables.meta(name) for name in NUMBERS}
         self.open: dict[int, dict[int, OpenRow]] = {}  # message: group: row
         self.mailbox_of: dict[int, int] = {}  # group: mailbox
+        self.tasks = TaskRows(tables)
         self.load_open()
         self.clear()
 
@@ -118,6 +120,8 @@ class Rows:
         self.number("next_message", mail.id)
         extra = mail.extra or e.Extra()
         letter = _encode(extra.letter).decode() if extra.letter is not None else None
+        if extra.task is not None:
+            self.tasks.belongs(mail.id, extra.task)
         delayed = mail.visible_at > at
         outside = extra.only_group is not None
         head = (
@@ -148,7 +152,7 @@ class Rows:
 
     def add_key(self, mailbox: int, key: e.DedupKey) -> None:
         """A dedup key to remember."""
-        self._keys.append((mailbox, key.key, key.message, key.at, key.digest, key.session))
+        self._keys.append((mailbox, key.key, key.message, key.at, key.digest, key.session, key.task))
 
     def touch(self, group: int, message: int) -> OpenRow:
         """The open row of a delivery, made at need; it will be written."""
@@ -264,6 +268,7 @@ class Rows:
         self._write_open()
         tables.append("deliveries", self._closed)
         tables.append("dedup_keys", self._keys)
+        self.tasks.write()
         self.clear()
 
     def _write_open(self) -> None:
