@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+from collections.abc import AsyncIterator
 from typing import Any
 
 from mq9_mcp.broker.arguments import read_arguments
@@ -12,10 +13,12 @@ from mq9_mcp.broker.bell import Bell, Ring
 from mq9_mcp.broker.clock import Clock
 from mq9_mcp.broker.receipts import send_and_wait
 from mq9_mcp.broker.secret import secrets
+from mq9_mcp.broker.tasks import follow_task, wait_for_task
 from mq9_mcp.domain.commands import Command, MailboxFetch, MailboxSend
 from mq9_mcp.domain.errors import Unavailable
 from mq9_mcp.domain.plan import Ask
 from mq9_mcp.domain.state import Caller
+from mq9_mcp.domain.task_commands import TaskGet
 from mq9_mcp.engine.base import Engine
 
 UPKEEP_MS = 500  # retention looks at what has grown at least so often
@@ -27,11 +30,12 @@ class Broker:
     def __init__(self, engine: Engine, clock: Clock) -> None:
         self.engine = engine
         self.clock = clock
-        self.bell = Bell(engine.watched)
+        self.bell = Bell(engine.watched, engine.followed)
         engine.listener = self.bell
         self.stopping = False
         self._secrets = secrets()
         self._calls = 0
+        self._told: set[tuple[str, str]] = set()  # (worker, task): a wait ended to tell of a cancel request
         self._idle = asyncio.Event()  # set once the last call of a stopping broker has ended
         self._draining = asyncio.Event()
         self._stop = False
@@ -59,6 +63,8 @@ class Broker:
                 return await send_and_wait(
                     self.engine, self.bell, caller, command, self.ask(), self._draining
                 )
+            if isinstance(command, TaskGet) and command.wait_s:
+                return await wait_for_task(self, caller, command)
             return await self.engine.execute(caller, command, self.ask())
         finally:
             self._calls -= 1
@@ -76,12 +82,13 @@ class Broker:
         rung: Ring | None = None
         try:
             while True:
-                waiter = self.bell.wait(addresses, command.group)
+                waiter = self.bell.wait(addresses, command.group, caller.name)
                 try:
                     reply = await self.engine.execute(caller, command, self.ask())
                     left = deadline - loop.time()
                     if reply["messages"]:
                         rung = None
+                    if reply["messages"] or self._is_news(caller, reply):
                         return reply
                     if left <= 0 or self.stopping:
                         return reply
@@ -93,6 +100,19 @@ class Broker:
                     self.bell.leave(waiter)
         finally:
             self.bell.pass_on(rung)
+
+    def _is_news(self, caller: Caller, reply: dict[str, Any]) -> bool:
+        """True if a fetch that found no mail has something to tell that its caller was not told yet."""
+        if not (reply["cancel_requested"] or self._told):
+            return "follow_ups" in reply
+        asked = {(caller.name, task) for task in reply["cancel_requested"]}
+        fresh = asked - self._told
+        self._told = {one for one in self._told if one[0] != caller.name} | asked
+        return bool(fresh) or "follow_ups" in reply
+
+    def follow_task(self, caller: Caller, task: str, after: int | None) -> AsyncIterator[dict[str, Any]]:
+        """A task's snapshot, then each later entry of its history; with ``after``, the entries behind it."""
+        return follow_task(self, caller, task, after)
 
     async def _keep_up(self) -> None:
         """Let time pass for mailboxes that nobody calls, and run retention."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from mq9_mcp.domain import commands as c
+from mq9_mcp.domain import task_commands as t
 
 
 class Example(NamedTuple):
@@ -40,8 +41,8 @@ _MESSAGE = (
 )
 _DELIVERY = "attempt, fence, lease, leased_until, checkpoint?, question?, follow_ups?"
 _TASK = (
-    "{id, state, session, mailbox, asker, worker?, progress?, artifacts, status_message?, history?, created_at, "
-    "updated_at, version, cancel_requested}"
+    "{id, state, session, mailbox, asker, worker?, progress?, artifacts, status_message?, history?, "
+    "created_at, updated_at, version, cancel_requested}"
 )
 _MAILBOX = "{address, owner, description?, created_at, expires_at?, settings, counts}"
 _RECEIPT = "{id, mailbox, stored_at, duplicate, session, task?, reached?, reply?}"
@@ -132,14 +133,17 @@ _ENTRIES = (
         c.MailboxAck,
         "Settle leased messages: ack, nack, release, extend or reject; send replies in the same commit.",
         {
-            "results": "[{id, outcome, ok, error?, leased_until?, cancel_requested?, follow_ups?}] in the order of items",
+            "results": (
+                "[{id, outcome, ok, error?, leased_until?, cancel_requested?, follow_ups?}] "
+                "in the order of items"
+            ),
             "receipts": f"[{_RECEIPT}] of send, if there was one",
+            "tasks": "[{task, leased_until?, follow_ups?}] of tasks, if there were any",
         },
-        ("LEASE_LOST", *_SEND_ERRORS, *ALWAYS),
+        ("LEASE_LOST", "VERSION_CONFLICT", *_SEND_ERRORS, *ALWAYS),
         "read",
         "mailbox",
         (Example("a lease that is none: its result says so", {"items": [{"lease": "1.1.none"}]}),),
-        hidden=("tasks",),
     ),
     Entry(
         "mailbox_query",
@@ -168,7 +172,7 @@ _ENTRIES = (
     ),
     Entry(
         "task_get",
-        c.TaskGet,
+        t.TaskGet,
         "A task as it stands; with wait_s, wait until it is newer than after_version.",
         {"task": _TASK},
         ("TASK_NOT_FOUND", *ALWAYS),
@@ -177,8 +181,22 @@ _ENTRIES = (
         (),
     ),
     Entry(
+        "task_list",
+        t.TaskList,
+        "Tasks that the caller asked for or whose mailbox it owns, newest first; artifacts without parts.",
+        {
+            "tasks": f"[{_TASK}]",
+            "next_cursor": "if there are more",
+            "remaining": "how many more, counted to 1,000",
+        },
+        ALWAYS,
+        "read",
+        "task",
+        (Example("the tasks that wait for an answer", {"state": "input-required"}),),
+    ),
+    Entry(
         "task_update",
-        c.TaskUpdate,
+        t.TaskUpdate,
         "Tell how work on a leased task goes, ask a question, or end it; renews the lease.",
         {
             "task": _TASK,
@@ -200,7 +218,7 @@ _ENTRIES = (
     ),
     Entry(
         "task_cancel",
-        c.TaskCancel,
+        t.TaskCancel,
         "Cancel a task; whoever works on it is asked to stop.",
         {"task": _TASK},
         ("TASK_NOT_FOUND", "ILLEGAL_TRANSITION", *ALWAYS),
@@ -311,7 +329,6 @@ CATALOGUE: dict[str, Entry] = {entry.name: entry for entry in _ENTRIES}
 # Named by the contract, not part of this version: refused by name, with what they belong to.
 LATER: dict[str, str] = {
     **dict.fromkeys(("agent_register", "agent_unregister", "agent_report", "agent_discover"), "agents"),
-    **dict.fromkeys(("task_list",), "tasks"),
     **dict.fromkeys(("session_get", "session_list", "session_close", "session_reopen"), "sessions"),
     **dict.fromkeys(("push_set", "push_list", "push_delete"), "push notifications"),
     "audit_query": "audit queries",

@@ -6,51 +6,33 @@ argument out; an unknown argument is refused (contract, sections 8 and 12).
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
+from mq9_mcp.domain.arguments import TIERS as TIERS
+from mq9_mcp.domain.arguments import (
+    Address,
+    Cursor,
+    Description,
+    Key,
+    LeaseSeconds,
+    MessageId,
+    Name,
+    PageLimit,
+    Reason,
+    SessionName,
+    Tags,
+    Time,
+    Trace,
+    Wait,
+)
+from mq9_mcp.domain.arguments import Command as Command
+from mq9_mcp.domain.arguments import Priority as Priority
+from mq9_mcp.domain.arguments import help_text as _help
 from mq9_mcp.domain.limits import limit
-from mq9_mcp.domain.names import ADDRESS_PATTERN, DEFAULT_GROUP, NAME_PATTERN, TEXT_PATTERN
-
-
-def _help(text: str) -> Meta:
-    return Meta(description=text)
-
-
-Priority = Literal["critical", "urgent", "normal"]
-TIERS: tuple[Priority, ...] = ("critical", "urgent", "normal")
-
-Address = Annotated[
-    str,
-    Meta(
-        min_length=1,
-        max_length=limit("address_characters_max"),
-        pattern=ADDRESS_PATTERN,
-        description="A mailbox address: a-z 0-9 . _ -, first and last a letter or digit, no '..'.",
-    ),
-]
-Name = Annotated[str, Meta(min_length=1, max_length=limit("name_characters_max"), pattern=NAME_PATTERN)]
-Key = Annotated[str, Meta(min_length=1, max_length=limit("key_characters_max"), pattern=NAME_PATTERN)]
-SessionName = Annotated[
-    str, Meta(min_length=1, max_length=limit("session_characters_max"), pattern=NAME_PATTERN)
-]
-MessageId = Annotated[int, Meta(ge=1, lt=2**53)]
-Tag = Annotated[str, Meta(min_length=1, max_length=limit("tag_characters_max"), pattern=NAME_PATTERN)]
-Tags = Annotated[list[Tag], Meta(max_length=limit("tags_max"))]
-Time = Annotated[datetime, Meta(tz=True)]
-Reason = Annotated[str, Meta(max_length=limit("reason_characters_max"), pattern=TEXT_PATTERN)]
-Description = Annotated[str, Meta(max_length=limit("description_characters_max"), pattern=TEXT_PATTERN)]
-Trace = Annotated[str, Meta(max_length=limit("trace_characters_max"), pattern=TEXT_PATTERN)]
-Wait = Annotated[float, Meta(ge=0, le=limit("wait_s_max"))]
-LeaseSeconds = Annotated[float, Meta(ge=1, le=limit("lease_s_max"))]
-Cursor = Annotated[str, Meta(max_length=256, pattern=TEXT_PATTERN)]
-PageLimit = Annotated[int, Meta(ge=1, le=limit("query_limit_max"))]
-
-
-class Command(Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
-    """The arguments of one call."""
+from mq9_mcp.domain.names import DEFAULT_GROUP, TEXT_PATTERN
+from mq9_mcp.domain.task_commands import TaskUpdate
 
 
 class Retention(Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
@@ -160,10 +142,6 @@ class TaskOptions(Struct, kw_only=True, forbid_unknown_fields=True, frozen=True)
         ]
         | None
     ) = None
-
-
-JsonValue = dict[str, Any] | list[Any] | str | float | int | bool
-TaskId = Annotated[str, Meta(min_length=1, max_length=128, pattern=TEXT_PATTERN)]
 
 
 class MessageArguments(Command, kw_only=True, frozen=True):
@@ -302,127 +280,17 @@ class MailboxAck(Command, kw_only=True, frozen=True):
         ]
         | None
     ) = None
-    tasks: Annotated[Any, _help("Tasks are not part of this version.")] = None
-
-
-class Progress(Struct, kw_only=True, forbid_unknown_fields=True, frozen=True, omit_defaults=True):
-    """How far a task is."""
-
-    done: Annotated[float, Meta(ge=0, le=1e15, description="How much is done.")] | None = None
-    total: Annotated[float, Meta(ge=0, le=1e15, description="How much there is to do.")] | None = None
-    note: Annotated[Description, _help("What is being done, for people.")] | None = None
-
-
-class Artifact(Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
-    """A result of a task, or a piece of one."""
-
-    artifact_id: Annotated[Name, _help("Names the artifact; a new one if left out.")] | None = None
-    name: Annotated[Name, _help("What it is, for people.")] | None = None
-    text: Annotated[str, _help("Shorthand for one text part.")] | None = None
-    data: Annotated[JsonValue, _help("Shorthand for one data part.")] | None = None
-    parts: Annotated[list[dict[str, Any]], _help("1 to 64 A2A Parts: text, data, raw or url.")] | None = None
-    append: Annotated[bool, _help("Its parts go behind those of the artifact; else it replaces it.")] = False
-    last_chunk: Annotated[bool, _help("Nothing more is appended to it.")] = False
-
-
-class TaskUpdate(Command, kw_only=True, frozen=True):
-    """Arguments of ``task_update``: a worker's word about a task that it holds the lease of."""
-
-    task: Annotated[TaskId, _help("The task.")]
-    lease: Annotated[
-        str,
-        Meta(
-            min_length=1, max_length=128, pattern=TEXT_PATTERN, description="The lease on its work message."
-        ),
-    ]
-    state: (
+    tasks: (
         Annotated[
-            Literal[
-                "submitted",
-                "working",
-                "input-required",
-                "auth-required",
-                "completed",
-                "failed",
-                "canceled",
-                "rejected",
-            ],
-            _help("What the task becomes; submitted gives it back. All but working end the lease."),
+            list[TaskUpdate],
+            Meta(
+                min_length=1,
+                max_length=limit("ack_items_max"),
+                description="Task updates in the same commit.",
+            ),
         ]
         | None
     ) = None
-    message: (
-        Annotated[str | list[dict[str, Any]], _help("A word to the asker: text, or A2A Parts.")] | None
-    ) = None
-    progress: Annotated[Progress, _help("How far it is.")] | None = None
-    checkpoint: (
-        Annotated[JsonValue, _help("Where to go on from, for whoever gets the next lease; up to 256 KiB.")]
-        | None
-    ) = None
-    artifacts: (
-        Annotated[list[Artifact], Meta(max_length=64, description="Results, or pieces of them.")] | None
-    ) = None
-    lease_s: Annotated[LeaseSeconds, _help("The new lease, counted from now.")] | None = None
-    expected_version: (
-        Annotated[int, Meta(ge=1, lt=2**53, description="Refuse if the task has another version.")] | None
-    ) = None
-
-
-class TaskCancel(Command, kw_only=True, frozen=True):
-    """Arguments of ``task_cancel``."""
-
-    task: Annotated[TaskId, _help("The task.")]
-    reason: Annotated[Reason, _help("Why, in a word.")] | None = None
-
-
-class TaskGet(Command, kw_only=True, frozen=True):
-    """Arguments of ``task_get``."""
-
-    task: Annotated[TaskId, _help("The task.")]
-    history: Annotated[
-        int, Meta(ge=0, le=limit("query_limit_max"), description="The last so many entries of its history.")
-    ] = 0
-    after_version: (
-        Annotated[int, Meta(ge=0, lt=2**53, description="With wait_s: return when the task is newer.")]
-        | None
-    ) = None
-    wait_s: Annotated[Wait, _help("Wait so long for a newer version.")] = 0
-
-
-class TaskList(Command, kw_only=True, frozen=True):
-    """Arguments of ``task_list``; newest first."""
-
-    mailbox: Annotated[Address, _help("Only tasks of this mailbox.")] | None = None
-    session: Annotated[SessionName, _help("Only tasks of this session.")] | None = None
-    asker: (
-        Annotated[str, Meta(max_length=200, pattern=TEXT_PATTERN, description="Only tasks of this asker.")]
-        | None
-    ) = None
-    worker: (
-        Annotated[
-            str, Meta(max_length=200, pattern=TEXT_PATTERN, description="Only tasks last leased by this worker.")
-        ]
-        | None
-    ) = None
-    state: (
-        Annotated[
-            Literal[
-                "submitted",
-                "working",
-                "input-required",
-                "auth-required",
-                "completed",
-                "failed",
-                "canceled",
-                "rejected",
-            ],
-            _help("Only tasks in this state."),
-        ]
-        | None
-    ) = None
-    since: Annotated[Time, _help("Only tasks that changed at or after this time.")] | None = None
-    limit: Annotated[PageLimit, _help("Tasks on a page.")] = limit("query_limit_default")
-    cursor: Annotated[Cursor, _help("next_cursor of the page before.")] | None = None
 
 
 class MailboxQuery(Command, kw_only=True, frozen=True, rename={"from_": "from"}):

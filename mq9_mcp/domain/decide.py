@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mq9_mcp.domain import commands as c
+from mq9_mcp.domain import task_commands as t
 from mq9_mcp.domain.dead import decide_redrive
 from mq9_mcp.domain.group import decide_group_delete, decide_group_list, decide_group_reset
 from mq9_mcp.domain.mailbox import (
@@ -21,8 +22,12 @@ from mq9_mcp.domain.mailbox import (
 )
 from mq9_mcp.domain.message import decide_send
 from mq9_mcp.domain.plan import Plan
-from mq9_mcp.domain.settle import decide_ack
-from mq9_mcp.domain.task_update import decide_task_cancel, decide_task_get, decide_task_update
+from mq9_mcp.domain.task_update import (
+    decide_ack_and_update,
+    decide_task_cancel,
+    decide_task_get,
+    decide_task_update,
+)
 
 Decide = Callable[[Plan, Any], dict[str, Any]]
 
@@ -33,15 +38,15 @@ DECIDE: dict[type[c.Command], Decide] = {
     c.MailboxList: decide_list,
     c.MailboxDrop: decide_drop,
     c.MailboxSend: decide_send,
-    c.MailboxAck: decide_ack,
+    c.MailboxAck: decide_ack_and_update,
     c.MailboxDelete: decide_delete,
     c.MailboxRedrive: decide_redrive,
     c.GroupList: decide_group_list,
     c.GroupReset: decide_group_reset,
     c.GroupDelete: decide_group_delete,
-    c.TaskUpdate: decide_task_update,
-    c.TaskCancel: decide_task_cancel,
-    c.TaskGet: decide_task_get,
+    t.TaskUpdate: decide_task_update,
+    t.TaskCancel: decide_task_cancel,
+    t.TaskGet: decide_task_get,
 }
 
 

@@ -123,4 +123,11 @@ def _letters(plan: Plan, mailbox: Mailbox, mail: Mail) -> bool:
 
 
 Stage = Callable[[Plan, Mailbox], None]
-STAGES: tuple[Stage, ...] = (decide_end, decide_visible, decide_lapses, decide_expiry, decide_idle, decide_timeouts)
+STAGES: tuple[Stage, ...] = (
+    decide_end,
+    decide_visible,
+    decide_lapses,
+    decide_expiry,
+    decide_idle,
+    decide_timeouts,
+)

@@ -6,7 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from mq9_mcp.domain.clock import read_time, wire_time
-from mq9_mcp.domain.commands import GroupDelete, GroupList, GroupReset, MailboxFetch
+from mq9_mcp.domain.commands import (
+    GroupDelete,
+    GroupList,
+    GroupReset,
+    MailboxFetch,
+)
 from mq9_mcp.domain.delivery import DeliveryState
 from mq9_mcp.domain.errors import Refused
 from mq9_mcp.domain.events import GroupEnded, GroupMade, Mail, Revived

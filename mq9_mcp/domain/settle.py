@@ -22,6 +22,7 @@ from mq9_mcp.domain.state import Group
 from mq9_mcp.domain.task_lease import check_ack, tell_news
 
 LEASE_DEFAULT = limit("lease_s_default")
+GOES_ON = ("submitted", "working")  # updates after which a task's message is not settled
 _USES = {"nack": ("delay_s", "reason"), "extend": ("lease_s",), "reject": ("reason", "description")}
 
 
@@ -35,6 +36,7 @@ class _Settling:
         self.messages: set[int] = set()
         self.repeated: list[str | None] = []  # receipts stored with repeated outcomes
         self.replied: set[int | None] = set()  # messages that the send of this call answers
+        self.updated: set[str] = set()  # leases whose tasks this call ends
 
 
 class _Item(NamedTuple):
@@ -51,9 +53,8 @@ class _Item(NamedTuple):
 
 def decide_ack(plan: Plan, command: MailboxAck) -> dict[str, Any]:
     """Settle the items; the reply is ``{results, receipts?}``. With ``send`` it is all or none."""
-    if command.tasks is not None:
-        raise Refused("INVALID_ARGUMENT", "tasks: task updates in an ack are not part of this version")
-    settling = _Settling(together=command.send is not None)
+    settling = _Settling(together=command.send is not None or command.tasks is not None)
+    settling.updated = {one.lease for one in command.tasks or () if one.state not in (None, *GOES_ON)}
     sends = command.send if isinstance(command.send, list) else [command.send] if command.send else []
     settling.replied = {message.in_reply_to for message in sends}
     results = []
@@ -66,9 +67,13 @@ def decide_ack(plan: Plan, command: MailboxAck) -> dict[str, Any]:
                 refusal.details["index"] = index
                 raise
             results.append(_failure(item, refusal))
-    if command.send is None:
-        return {"results": results}
-    return {"results": results, "receipts": _send_along(plan, settling, command.send)}
+    reply: dict[str, Any] = {"results": results}
+    if command.tasks is not None:
+        plan.outcomes = settling.done
+        plan.repeats = bool(settling.repeated) and not settling.done
+    if command.send is not None:
+        reply["receipts"] = _send_along(plan, settling, command.send)
+    return reply
 
 
 def _check_item(item: AckItem, index: int) -> None:
@@ -142,7 +147,7 @@ def _settle(plan: Plan, settling: _Settling, item: AckItem) -> dict[str, Any]:
         _check_lapsed(group, delivery, item)
     mail = plan.state.mails[message]
     if item.outcome == "ack":
-        if mail.extra is not None and mail.extra.task is not None:
+        if mail.extra is not None and mail.extra.task is not None and item.lease not in settling.updated:
             check_ack(plan, group, mail, settling.replied)
         _ack(plan, settling, group, mail)
     else:

@@ -72,7 +72,10 @@ TABLE: dict[tuple[TaskState, Move], TaskState] = {
     (_S.WORKING, _M.GIVE_BACK): _S.SUBMITTED,
     (_S.WORKING, _M.FOLLOW_UP): _S.WORKING,
     (_S.WORKING, _M.ASK_CANCEL): _S.WORKING,
-    **{(state, _M.MESSAGE): state for state in (_S.SUBMITTED, _S.WORKING, _S.INPUT_REQUIRED, _S.AUTH_REQUIRED)},
+    **{
+        (state, _M.MESSAGE): state
+        for state in (_S.SUBMITTED, _S.WORKING, _S.INPUT_REQUIRED, _S.AUTH_REQUIRED)
+    },
     **{(_S.INPUT_REQUIRED, move): after for move, after in _WAIT.items()},
     **{(_S.AUTH_REQUIRED, move): after for move, after in _WAIT.items()},
 }
@@ -112,7 +115,7 @@ def next_task_state(state: TaskState, move: Move) -> TaskState:
 
 
 def place(offset: int, size: int) -> int:
-    """Where ``size`` bytes lie, as one number: a tuple for each of 100,000 tasks would cost four times that."""
+    """Where ``size`` bytes lie, as one number: a tuple would take four times the memory."""
     return offset << _SIZE_BITS | size
 
 

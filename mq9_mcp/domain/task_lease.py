@@ -89,7 +89,8 @@ def check_ack(plan: Plan, group: Group, mail: Mail, replied: Collection[int | No
         return
     raise Refused(
         "ILLEGAL_TRANSITION",
-        f"message {mail.id} is the work of task {task.id!r}, which is {task.state}: ack does not say how it ended",
+        f"message {mail.id} is the work of task {task.id!r}, which is {task.state}: "
+        "ack does not say how it ended",
         'call task_update(state="completed"), or send the reply in the same call',
         task=task.id,
         state=str(task.state),

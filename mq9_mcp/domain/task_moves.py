@@ -84,7 +84,9 @@ def move(plan: Plan, task: Task, what: Move, steps: list[e.Step], **fields: Any)
     advance(task, event)
 
 
-def tell_asker(plan: Plan, task: Task, state: str, parts: list[dict[str, Any]], silent: bool = False) -> Place:
+def tell_asker(
+    plan: Plan, task: Task, state: str, parts: list[dict[str, Any]], silent: bool = False
+) -> Place:
     """Keep the status message of a task's new state, and store it for the asker where that is due.
 
     Called before the move, while the task still names its work message.

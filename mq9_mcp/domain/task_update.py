@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from mq9_mcp.domain.clock import seconds, wire_time
-from mq9_mcp.domain.commands import Artifact, TaskCancel, TaskGet, TaskUpdate
+from mq9_mcp.domain.commands import MailboxAck
 from mq9_mcp.domain.delivery import Delivery, DeliveryState
 from mq9_mcp.domain.errors import Refused
 from mq9_mcp.domain.events import Acked, Extended, Mail, Released, Step
@@ -16,9 +16,10 @@ from mq9_mcp.domain.limits import limit
 from mq9_mcp.domain.names import DEFAULT_GROUP, read_lease_token
 from mq9_mcp.domain.parts import MESSAGE_BYTES_MAX, check_json, check_parts
 from mq9_mcp.domain.plan import Plan
-from mq9_mcp.domain.settle import LEASE_DEFAULT, close
+from mq9_mcp.domain.settle import LEASE_DEFAULT, close, decide_ack
 from mq9_mcp.domain.state import Group
 from mq9_mcp.domain.task import UPDATES, Move, Task, next_task_state, read_place
+from mq9_mcp.domain.task_commands import Artifact, TaskCancel, TaskGet, TaskUpdate
 from mq9_mcp.domain.task_lease import later
 from mq9_mcp.domain.task_moves import cancel, end_work, find_task, leased, move, tell_asker
 
@@ -45,7 +46,9 @@ def decide_task_update(plan: Plan, command: TaskUpdate) -> dict[str, Any]:
         if wanted == task.settled_as:
             return {"task": task.id}
         next_task_state(task.state, UPDATES[wanted])
-        raise _lost(command, f"the task was settled with it: {task.settled_as} stands", stands=task.settled_as)
+        raise _lost(
+            command, f"the task was settled with it: {task.settled_as} stands", stands=task.settled_as
+        )
     if command.expected_version is not None and command.expected_version != task.version:
         raise Refused(
             "VERSION_CONFLICT",
@@ -154,11 +157,12 @@ def _settle(
 ) -> None:
     """The last word, or a question: the message is settled and the asker hears, in one commit."""
     state = next_task_state(task.state, what)
-    event = Acked(at=plan.now, group=held.group.number, ids=[held.mail.id], kept=[])
-    if plan.owed_elsewhere(held.mail, held.group):
-        event.kept.append(held.mail.id)
-    plan.settled.add((held.group.number, held.mail.id))
-    plan.events.append(event)
+    if plan.outcomes.get((held.group.number, held.mail.id)) != "ack":  # else the same call acks it
+        event = Acked(at=plan.now, group=held.group.number, ids=[held.mail.id], kept=[])
+        if plan.owed_elsewhere(held.mail, held.group):
+            event.kept.append(held.mail.id)
+        plan.settled.add((held.group.number, held.mail.id))
+        plan.events.append(event)
     detail = tell_asker(plan, task, state, parts or [{"text": str(state)}])
     steps.append(Step("status", detail if parts else None))
     move(plan, task, what, steps, worker=held.delivery.worker, secret=held.delivery.secret)
@@ -196,7 +200,9 @@ def _body(plan: Plan, value: Any, argument: str, most: int, name: str) -> tuple[
 def _progress(plan: Plan, command: TaskUpdate) -> list[Step]:
     if command.progress is None:
         return []
-    return [Step("progress", _body(plan, command.progress, "progress", MESSAGE_BYTES_MAX, "message_bytes_max"))]
+    return [
+        Step("progress", _body(plan, command.progress, "progress", MESSAGE_BYTES_MAX, "message_bytes_max"))
+    ]
 
 
 def _checkpoint(plan: Plan, command: TaskUpdate) -> list[Step]:
@@ -243,7 +249,9 @@ def _artifact(plan: Plan, artifact: Artifact, where: str, name: str) -> tuple[in
     text, parts = artifact.text, artifact.parts
     if artifact.data is not None:
         if text is not None or parts is not None:
-            raise Refused("INVALID_ARGUMENT", f"{where}.data: beside text or parts; accepted: one of the three")
+            raise Refused(
+                "INVALID_ARGUMENT", f"{where}.data: beside text or parts; accepted: one of the three"
+            )
         parts = [{"data": artifact.data}]
     try:
         checked = check_parts(text, parts)
@@ -260,7 +268,25 @@ def _artifact(plan: Plan, artifact: Artifact, where: str, name: str) -> tuple[in
     return _body(plan, piece, where, MESSAGE_BYTES_MAX, "message_bytes_max")
 
 
-# --- cancel, and looks
+# --- cancel, looks, and updates that commit with an ack
+
+
+def decide_ack_and_update(plan: Plan, command: MailboxAck) -> dict[str, Any]:
+    """Settle and update, all or none; a repeated call updates nothing again."""
+    reply = decide_ack(plan, command)
+    if command.tasks is None:
+        return reply
+    reply["tasks"] = []
+    for index, update in enumerate(command.tasks):
+        if plan.repeats:
+            reply["tasks"].append({"task": find_task(plan, update.task).id})
+            continue
+        try:
+            reply["tasks"].append(decide_task_update(plan, update))
+        except Refused as refusal:
+            refusal.details["index"] = index
+            raise
+    return reply
 
 
 def decide_task_cancel(plan: Plan, command: TaskCancel) -> dict[str, Any]:

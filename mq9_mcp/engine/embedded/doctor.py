@@ -31,7 +31,10 @@ from mq9_mcp.engine.embedded.tables import (
 )
 
 DAMAGED_PREFIX = "damaged-"
-TABLES = ("meta", "mailboxes", "groups", "messages", "open_deliveries", "deliveries", "dedup_keys")
+TABLES = (
+    *("meta", "mailboxes", "groups", "messages", "open_deliveries", "deliveries", "dedup_keys"),
+    *("tasks", "task_events", "task_messages"),
+)
 ROWS = 20_000
 
 DAMAGE, NOTE = "damage", "note"

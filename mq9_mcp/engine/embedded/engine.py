@@ -20,15 +20,12 @@ from mq9_mcp.domain.commands import (
     MailboxList,
     MailboxQuery,
     MailboxSend,
-    TaskCancel,
-    TaskGet,
-    TaskUpdate,
 )
 from mq9_mcp.domain.decide import decide
 from mq9_mcp.domain.delivery import DeliveryState
 from mq9_mcp.domain.due import STAGES
 from mq9_mcp.domain.errors import Refused, Unavailable
-from mq9_mcp.domain.events import Leased, Opened, Released, Sent
+from mq9_mcp.domain.events import Leased, Opened, Released
 from mq9_mcp.domain.group import decide_join, decide_revive, fetched_addresses, group_view
 from mq9_mcp.domain.lease import decide_fetch, enough, joined
 from mq9_mcp.domain.limits import limit
@@ -38,6 +35,7 @@ from mq9_mcp.domain.plan import Ask, Paged, Plan, Unprepared
 from mq9_mcp.domain.settle import close
 from mq9_mcp.domain.state import NEVER, Caller, Group, Mailbox
 from mq9_mcp.domain.task import Task
+from mq9_mcp.domain.task_commands import TaskCancel, TaskGet, TaskList, TaskUpdate
 from mq9_mcp.domain.task_moves import follow_mail
 from mq9_mcp.engine.base import Committed, Listener
 from mq9_mcp.engine.embedded import prepare
@@ -50,12 +48,20 @@ from mq9_mcp.engine.embedded.query import GroupPlace, query, read_cursor
 from mq9_mcp.engine.embedded.replay import encode_events, rebase
 from mq9_mcp.engine.embedded.store import Store
 from mq9_mcp.engine.embedded.tables import MEMORY_LIMIT
-from mq9_mcp.engine.embedded.task_words import put_words, task_history, task_view, task_view_from_tables
+from mq9_mcp.engine.embedded.task_list import list_tasks
+from mq9_mcp.engine.embedded.task_words import (
+    put_words,
+    task_history,
+    task_steps,
+    task_view,
+    task_view_from_tables,
+)
 
 RESTART_LEASE_MS = limit("restart_lease_s") * 1000
 TASK_COMMANDS = (TaskGet, TaskUpdate, TaskCancel)  # their replies are a task
 PLAIN = (MailboxSend, MailboxAck)  # their replies name nothing that a change would complete
 BACKLOG_BYTES = 64 * 1024 * 1024  # unfolded records above it make commands wait: the tables must follow
+TASK_EVENTS_MAX = 1_000  # read at a time
 READS = (GroupList, MailboxGet, MailboxList, TaskGet)  # answered from memory alone
 SYSTEM = Caller("mq9", "mq9.broker", True)
 
@@ -70,6 +76,9 @@ class _Nobody:
 
     def moved(self, message: int, rung: str, reply: int = 0) -> None:
         """Nobody watches."""
+
+    def task_moved(self, task: str, worker: str | None) -> None:
+        """Nobody follows."""
 
 
 class EmbeddedEngine(Store):
@@ -88,6 +97,7 @@ class EmbeddedEngine(Store):
         super().__init__(folder, segment_bytes, memory_limit, disk, fold_apart)
         self.listener: Listener = _Nobody()
         self.watched: set[int] = set()
+        self.followed: set[str] = set()
         self.house = Housekeeping(journal_bytes)
 
     @property
@@ -118,6 +128,8 @@ class EmbeddedEngine(Store):
         try:
             if isinstance(command, MailboxQuery):
                 return await self._query(caller, command, ask)
+            if isinstance(command, TaskList):
+                return await self._list_tasks(caller, command, ask)
             if self.broken is not None or self.closed:
                 await self._standby(type(command))
             if self.folder.backlog_bytes > BACKLOG_BYTES and not isinstance(command, READS):
@@ -138,7 +150,16 @@ class EmbeddedEngine(Store):
             await put_words(self, ask.words)
         if isinstance(command, TASK_COMMANDS):
             await self._complete_task(command, reply)
+        elif isinstance(command, MailboxAck) and command.tasks is not None:
+            for one in reply["tasks"]:
+                await self._complete_task(command, one)
         return reply
+
+    def _show_task(self, reply: dict[str, Any], ask: Ask) -> None:
+        """Put the task in for its name: as it is now, before anybody else moves it."""
+        name = reply["task"]
+        task = self.state.tasks.get(name) or self.state.ended_tasks.get(name) or ask.paged.tasks[name]
+        reply["task"] = task_view(self, task)
 
     async def _complete_task(self, command: Command, reply: dict[str, Any]) -> None:
         """Words that the journal has no more, and the history."""
@@ -146,7 +167,7 @@ class EmbeddedEngine(Store):
             reply["task"] = await task_view_from_tables(self, reply["task"])
         if isinstance(command, TaskGet) and command.history:
             known = reply["task"]
-            entries = await task_history(self, known["id"], 0, known["version"], command.history)
+            entries = await task_history(self, known["id"], known["version"], command.history)
             known["history"] = entries
 
     async def _standby(self, kind: type[Command]) -> None:
@@ -230,8 +251,10 @@ class EmbeddedEngine(Store):
         if ask.stored is not None:
             ask.stored([receipt["id"] for receipt in reply["receipts"]])
         if type(command) in TASK_COMMANDS:
-            task: Any = self.state.tasks.get(reply["task"]) or self.state.ended_tasks.get(reply["task"])
-            reply["task"] = task_view(self, task or ask.paged.tasks[reply["task"]])
+            self._show_task(reply, ask)
+        elif "tasks" in reply:
+            for one in reply["tasks"]:
+                self._show_task(one, ask)
         return reply if type(command) in PLAIN else self._complete(reply)
 
     async def _decide_prepared(self, caller: Caller, command: Command, ask: Ask) -> dict[str, Any]:
@@ -264,7 +287,7 @@ class EmbeddedEngine(Store):
             for event in events:
                 rebase(event, position)
         apply(self.state, events)
-        if self.listener.waits or self.watched:
+        if self.listener.waits or self.watched or self.followed:
             tell(self.listener, self.watched, self.state, events)
 
     def _pass_time(self, ask: Ask) -> None:
@@ -373,6 +396,19 @@ class EmbeddedEngine(Store):
             self.journal.durable_seq,
             partial(query, command=command, mailbox=number, address=address, groups=groups, now=now),
         )
+
+    async def _list_tasks(self, caller: Caller, command: TaskList, ask: Ask) -> dict[str, Any]:
+        await self.repaired()
+        with contextlib.suppress(Unavailable):  # without room on disk reads go on
+            self._pass_time(ask)
+        read_cursor(command.cursor)
+        await self.durable()
+        listed = partial(list_tasks, command=command, principal=caller.principal, now=ask.now)
+        return await self.folder.read(self.journal.durable_seq, listed)
+
+    async def task_events(self, task: str, after: int, through: int) -> list[dict[str, Any]]:
+        """The entries of a task's history between two numbers, oldest first."""
+        return await task_steps(self, task, after, through, TASK_EVENTS_MAX)
 
     def _release(self, leases: list[tuple[int, int, str]], ask: Ask) -> None:
         """Give back what is still held under these leases."""

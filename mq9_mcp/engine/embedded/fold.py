@@ -85,7 +85,7 @@ class Fold(Rows):
         self.sound = True
 
     def forget_keys(self) -> None:
-        """Delete dedup keys whose window is over, and tasks that ended long ago, in a transaction of their own."""
+        """Delete dedup keys whose window is over, and tasks that ended long ago."""
         self.tables.run("forget_keys", [limit("dedup_window_s"), self.at])
         before = self.at - 1000 * limit("task_retention_s")
         self.tables.run("forget_tasks", [before])

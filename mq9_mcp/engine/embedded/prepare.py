@@ -20,9 +20,6 @@ from mq9_mcp.domain.commands import (
     MailboxDelete,
     MailboxSend,
     MessageArguments,
-    TaskCancel,
-    TaskGet,
-    TaskUpdate,
 )
 from mq9_mcp.domain.events import DedupKey, Extra, Mail
 from mq9_mcp.domain.group import read_start
@@ -39,6 +36,7 @@ from mq9_mcp.domain.plan import (
     Plan,
 )
 from mq9_mcp.domain.state import Caller, Group, Mailbox, State
+from mq9_mcp.domain.task_commands import TaskCancel, TaskGet, TaskUpdate
 from mq9_mcp.engine.embedded.journal import Journal
 from mq9_mcp.engine.embedded.mails import extra_of, mail_of
 from mq9_mcp.engine.embedded.tables import SQL
@@ -165,6 +163,8 @@ async def for_ack(engine: Source, caller: Caller, command: MailboxAck, ask: Ask)
     send = command.send
     messages = [] if send is None else send if isinstance(send, list) else [send]
     sought = await _for_messages(engine, messages, ask)
+    for update in command.tasks or ():
+        sought = await _task(engine, update.task, ask) or sought
     for item in command.items:
         token = read_lease_token(item.lease)
         if token is None or token[:2] in ask.paged.sought:
@@ -262,7 +262,7 @@ async def history_page(engine: Source, group: Group) -> HistoryPage | None:
 async def _name_tasks(engine: Source, mails: list[Mail]) -> None:
     """Messages that belong to tasks say so again."""
     ids = [mail.id for mail in mails]
-    rows = await engine.read_rows("page_task_messages", [min(ids), max(ids), ids]) if ids else []
+    rows = await engine.read_rows("tasks_of_messages", [min(ids), max(ids), ids]) if ids else []
     tasks = dict(rows)
     for mail in mails:
         if mail.id in tasks:

@@ -49,7 +49,10 @@ class TaskRows:
 
     def move(self, entry: Entry, event: e.TaskMoved) -> None:
         """A task moved."""
-        task = self._dirty[event.task] = self.open[event.task]
+        known = self.open.get(event.task)
+        if known is None:
+            return  # only in a repair: the record with its beginning is lost
+        task = self._dirty[event.task] = known
         number = task.version
         advance(task, event)
         for step in event.steps:

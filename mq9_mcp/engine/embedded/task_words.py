@@ -53,7 +53,11 @@ def _at_hand(engine: Source, places: list[int]) -> list[bytes | None]:
 
 async def task_view_from_tables(engine: Source, task: Task) -> dict[str, Any]:
     """The same from DuckDB."""
-    rows = await engine.read_rows("task_details", [task.id, task.version])
+    return view_of(task, await engine.read_rows("task_details", [task.id, task.version]))
+
+
+def view_of(task: Task, rows: list[Any]) -> dict[str, Any]:
+    """A task as the wire shows it, with words from the rows of its history."""
     view = _head(task, [_decode(detail) for _, kind, _, detail in rows if kind == "artifact"])
     last = {kind: detail for _, kind, _, detail in rows}
     if task.progress:
@@ -118,10 +122,15 @@ async def _from_tables(engine: Source, name: str, task: str) -> str:
     return str(row[0])
 
 
-async def task_history(engine: Source, task: str, after: int, through: int, most: int) -> list[dict[str, Any]]:
-    """The last ``most`` entries of a task's history between two numbers, oldest first."""
-    rows = await engine.read_rows("task_history", [task, after, through, most])
+async def task_history(engine: Source, task: str, through: int, most: int) -> list[dict[str, Any]]:
+    """The last ``most`` entries of a task's history up to a number, oldest first."""
+    rows = await engine.read_rows("task_history", [task, through, most])
     return [_entry(row) for row in reversed(rows)]
+
+
+async def task_steps(engine: Source, task: str, after: int, through: int, most: int) -> list[dict[str, Any]]:
+    """The first ``most`` entries behind ``after``."""
+    return [_entry(row) for row in await engine.read_rows("task_steps", [task, after, through, most])]
 
 
 def _entry(row: tuple[Any, ...]) -> dict[str, Any]:

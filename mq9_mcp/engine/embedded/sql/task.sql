@@ -24,12 +24,6 @@ select t.message, t.task from task_messages t join messages m on m.id = t.messag
 -- name: page_task
 select record from tasks where id = ? and (ended_at is null or ended_at > ?)
 
--- name: page_task_of
-select task from task_messages where message = ? limit 1
-
--- name: page_task_messages
-select message, task from task_messages where message between ? and ? and list_contains(?, message)
-
 -- name: task_details
 select number, kind, state, detail from task_events
 where task = ? and number <= ? and detail is not null order by number
@@ -44,4 +38,19 @@ order by number desc limit 1
 
 -- name: task_history
 select number, happened_at, kind, state, who, message, reason, detail from task_events
-where task = ? and number > ? and number <= ? order by number desc limit ?
+where task = ? and number <= ? order by number desc limit ?
+
+-- name: mend_tasks
+delete from tasks where ended_at is null and (
+    cast(json_extract(record, '$.mailbox') as bigint) not in (select number from mailboxes)
+    or cast(json_extract(record, '$.work') as bigint) not in (
+        select 0 union all select id from messages where ended_seq is null
+    )
+)
+
+-- name: tasks_of_messages
+select message, task from task_messages where message between ? and ? and list_contains(?, message)
+
+-- name: task_steps
+select number, happened_at, kind, state, who, message, reason, detail from task_events
+where task = ? and number > ? and number <= ? order by number limit ?
