@@ -15,7 +15,7 @@ from mq9_mcp.domain.names import BROKER_PREFIX, check_address, own_session, read
 from mq9_mcp.domain.parts import Body, check_metadata, check_parts, digest, encode_body
 from mq9_mcp.domain.plan import PagedMessage, Plan
 from mq9_mcp.domain.state import Mailbox, no_mailbox
-from mq9_mcp.domain.task_send import Thread, check_open, default_target, stored, thread_of
+from mq9_mcp.domain.task_send import Thread, default_target, shape, stored, thread_of
 
 BATCH_MAX = limit("batch_messages_max")
 REQUEST_BYTES_MAX = limit("request_bytes_max")
@@ -90,16 +90,11 @@ def _send_one(plan: Plan, box: _Letterbox, message: MessageArguments) -> None:
     parts = check_parts(message.text, message.parts)
     if message.metadata is not None:
         check_metadata(message.metadata)
-    original, session = None, message.session
-    if message.in_reply_to is not None:
-        original = _original(plan, message, message.in_reply_to)
-        session = session or (original.session if original else None)
+    original, thread, session = None, None, message.session
+    if message.in_reply_to is not None or message.task is not None:
+        original, thread, session = _ties(plan, message)
     if message.session is not None:
         _check_session(plan, message.session)
-    thread = None
-    if message.task is not None or original is not None:
-        thread = thread_of(plan, message, original)
-        session = session or (thread.session if thread is not None else None)
     targets = _targets(plan, message, original, thread)
     known = _known_keys(plan, box, targets, message, parts)
     if known and None not in known:
@@ -108,9 +103,7 @@ def _send_one(plan: Plan, box: _Letterbox, message: MessageArguments) -> None:
     visible_at, expires_at = _times(plan, message)
     body, tier = _body(plan, box, message, parts, session, visible_at, expires_at), TIER_OF[message.priority]
     if thread is not None:
-        check_open(thread)
-        tier = thread.tier(tier, targets[0])
-        body.priority, body.task_state = TIERS[tier], thread.reply_state
+        tier = shape(thread, body, tier, targets[0])
     encoded = encode_body(body)
     tags = tuple(message.tags) if message.tags else None
     extra = None if message.state_key is None else Extra(state_key=message.state_key)
@@ -130,11 +123,17 @@ def _send_one(plan: Plan, box: _Letterbox, message: MessageArguments) -> None:
         if thread is not None:
             extra = thread.extra(plan, id, extra)
         mail = Mail(id, number, tier, visible_at, size, box.sender, offset, expires_at, session, tags, extra)
-        if original is not None:  # a stranger's in_reply_to is a word of his, no answer
-            box.event.answers.append((message.in_reply_to or 0, id))
-        _add(plan, box, mailbox, message, mail, parts)
-        if thread is not None:
-            stored(plan, box.event, thread, mailbox, mail, message)
+        _add(plan, box, mailbox, message, mail, parts, original, thread)
+
+
+def _ties(plan: Plan, message: MessageArguments) -> tuple[PagedMessage | None, Thread | None, str | None]:
+    """What ties the message to others: the one that it answers, a task, the session that they give it."""
+    original = None
+    if message.in_reply_to is not None:
+        original = _original(plan, message, message.in_reply_to)
+    thread = thread_of(plan, message, original)
+    session = message.session or (original.session if original is not None else None)
+    return original, thread, session or (thread.session if thread is not None else None)
 
 
 def _repeat(box: _Letterbox, targets: list[Mailbox], known: Sequence[DedupKey | None]) -> None:
@@ -159,9 +158,15 @@ def _add(
     message: MessageArguments,
     mail: Mail,
     parts: list[dict[str, Any]],
+    original: PagedMessage | None,
+    thread: Thread | None,
 ) -> None:
     plan.count(mailbox, 1, mail.size)
     box.event.mails.append(mail)
+    if original is not None:  # a stranger's in_reply_to is a word of his, no answer
+        box.event.answers.append((message.in_reply_to or 0, mail.id))
+    if thread is not None:
+        stored(plan, box.event, thread, mailbox, mail, message)
     task = mail.extra.task if mail.extra is not None else None
     if message.dedup_key is not None:
         key = DedupKey(message.dedup_key, mail.id, plan.now, digest(parts), mail.session, task)

@@ -112,24 +112,18 @@ def tell_asker(
     if not silent and (state in TERMINAL or state in INTERRUPTED):
         target = _asker_mailbox(plan, task)
     if target is not None:
-        # Past the quota: the asker is owed one notice for each task that it opened and each answer it gave.
-        id, extra = plan.new_message(), e.Extra(task=task.id)
-        mail = e.Mail(
-            id,
-            target.number,
-            task.tier,
-            plan.now,
-            size,
-            plan.caller.name,
-            offset,
-            None,
-            session,
-            None,
-            extra,
-        )
-        plan.count(target, 1, size)
-        plan.events.append(e.Sent(at=plan.now, mails=[mail], answers=[(about, id)]))
+        _store_notice(plan, task, target, about, (offset, size))
     return offset, size
+
+
+def _store_notice(plan: Plan, task: Task, target: Mailbox, about: int, body: Place) -> None:
+    """Past the quota: the asker is owed one notice for each task that it opened and answer that it gave."""
+    id, session = plan.new_message(), task.session or own_session(task.first)
+    offset, size = body
+    extra, sender = e.Extra(task=task.id), plan.caller.name
+    mail = e.Mail(id, target.number, task.tier, plan.now, size, sender, offset, None, session, None, extra)
+    plan.count(target, 1, size)
+    plan.events.append(e.Sent(at=plan.now, mails=[mail], answers=[(about, id)]))
 
 
 def _asker_mailbox(plan: Plan, task: Task) -> Mailbox | None:

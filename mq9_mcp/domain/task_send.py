@@ -5,11 +5,12 @@ from __future__ import annotations
 from msgspec import Struct
 
 from mq9_mcp.domain.clock import seconds
-from mq9_mcp.domain.commands import MessageArguments, TaskOptions
+from mq9_mcp.domain.commands import TIERS, MessageArguments, TaskOptions
 from mq9_mcp.domain.errors import Refused
 from mq9_mcp.domain.events import Extra, Mail, Sent, Step, TaskOpened
 from mq9_mcp.domain.limits import limit
 from mq9_mcp.domain.names import own_session
+from mq9_mcp.domain.parts import Body
 from mq9_mcp.domain.plan import PagedMessage, Plan
 from mq9_mcp.domain.state import Mailbox, no_mailbox
 from mq9_mcp.domain.task import Move, Task, new_task_id, next_task_state, opened
@@ -56,6 +57,8 @@ def thread_of(plan: Plan, message: MessageArguments, original: PagedMessage | No
     if isinstance(named, TaskOptions):
         return Thread(timeout_s=named.timeout_s)
     if isinstance(named, str):
+        if not named.isascii():
+            raise Refused("INVALID_ARGUMENT", f"task: {named!a} is no task id", "task_list shows yours")
         task = find_task(plan, named)
     elif original is not None and original.task is not None:
         task = find_task(plan, original.task, "in_reply_to")
@@ -77,10 +80,16 @@ def default_target(plan: Plan, thread: Thread) -> Mailbox:
     return mailbox
 
 
-def check_open(thread: Thread) -> None:
-    """A message to a task that is over is refused, unless it was stored before."""
+def shape(thread: Thread, body: Body, tier: int, mailbox: Mailbox) -> int:
+    """What its task makes of a message that is about to be stored; returns its tier.
+
+    A message to a task that is over is refused here, and not before: it may be a repeated one.
+    """
     if thread.task is not None:
         next_task_state(thread.task.state, Move.MESSAGE)
+    tier = thread.tier(tier, mailbox)
+    body.priority, body.task_state = TIERS[tier], thread.reply_state
+    return tier
 
 
 def stored(

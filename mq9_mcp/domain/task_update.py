@@ -174,12 +174,17 @@ def _settle(
 def _message(command: TaskUpdate) -> list[dict[str, Any]] | None:
     if command.message is None:
         return None
-    if isinstance(command.message, str):
-        return check_parts(command.message, None)
     try:
-        return check_parts(None, command.message)
+        if isinstance(command.message, str):
+            parts = check_parts(command.message, None)
+        else:
+            parts = check_parts(None, command.message)
+        _encode(parts)
     except Refused as refusal:
         raise Refused("INVALID_ARGUMENT", f"message: {refusal.message}", refusal.hint) from None
+    except UnicodeEncodeError as error:
+        raise Refused("INVALID_ARGUMENT", f"message: not valid Unicode: {error}") from None
+    return parts
 
 
 def _body(plan: Plan, value: Any, argument: str, most: int, name: str) -> tuple[int, int]:

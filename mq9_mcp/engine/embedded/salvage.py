@@ -63,7 +63,7 @@ def _copy(con: duckdb.DuckDBPyConnection, name: str, tables: Tables, whole: bool
     total, kept = _count(con, name), 0
     if name == "meta":
         tables.con.execute("delete from meta")
-    for start in range(0, total, total if whole else WINDOW):
+    for start in range(0, total, max(1, total) if whole else WINDOW):
         part = "" if whole else f" where rowid between {start} and {start + WINDOW - 1}"
         try:
             rows = con.execute(f"select * from {name}{part}").fetchall()
