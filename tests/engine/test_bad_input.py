@@ -40,7 +40,7 @@ def snapshot(desk: Desk) -> Any:
 
 
 async def furnished(desk: Desk) -> tuple[str, Reply]:
-    """A mailbox with mail in every state and a dead letter; returns a lease that stands, and the held message of a task."""
+    """A mailbox with mail in every state and a dead letter; returns a lease, and a held task."""
     for number in range(4):
         await desk.send(text=str(number))
     first, second, third = await desk.fetch(max=3)

@@ -46,7 +46,8 @@ def test_leasing_makes_it_working_and_a_lease_that_ends_makes_it_submitted(tmp_p
             if outcome == "lapse":
                 await desk.pass_time(300)
             else:
-                await desk.settle(message, outcome, **({"delay_s": 0} if outcome == "nack" else {}))
+                fields: Reply = {"delay_s": 0} if outcome == "nack" else {}
+                await desk.settle(message, outcome, **fields)
             assert (await get(desk, task))["state"] == "submitted"
             [message] = await desk.fetch("jobs")
         assert message["attempt"] == 3
@@ -303,12 +304,12 @@ def test_a_task_and_its_message_end_together(tmp_path: Path, how: str, leased: b
     async def body(desk: Desk) -> None:
         settings = {"max_attempts": 1, **({"ttl_s": 90} if how == "mailbox expired" else {})}
         await desk.call("mailbox_create", address="jobs", settings=settings)
-        extra: dict[str, Any] = {
+        extras: dict[str, dict[str, Any]] = {
             "withdrawn": {"state_key": "k"},
             "expired": {"ttl_s": 30},
             "timeout": {"task": {"timeout_s": 60}},
-        }.get(how, {})
-        task = (await desk.send("jobs", "work", **{"task": True, **extra}))["task"]
+        }
+        task = (await desk.send("jobs", "work", **{"task": True, **extras.get(how, {})}))["task"]
         lease = (await desk.fetch("jobs", lease_s=1000))[0] if leased else None
         before = desk.engine.journal.last_seq
         await end_message(desk, how, lease)
