@@ -19,6 +19,7 @@ def add_task(state: State, task: Task) -> None:
     """Know an open task, its time and what its worker is to be told."""
     state.tasks[task.id] = task
     mailbox = state.mailboxes[task.mailbox]
+    task.address, task.owner = mailbox.address, mailbox.owner  # the same strings, after a restart too
     if task.timeout_at is not None:
         heappush(mailbox.timeouts, (task.timeout_at, task.id))
         state.watch(mailbox, task.timeout_at)
