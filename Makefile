@@ -1,7 +1,7 @@
 # Works with GNU make 3.81 and later, a POSIX shell and Python 3.11 to 3.13. `make` alone lists the targets.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test sim mutants crash faults fmt docs bench soak lock clean
+.PHONY: help setup demo test sim mutants crash faults fmt docs client bench bench-doors soak overload lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -21,7 +21,7 @@ if [ -z "$$py" ]; then echo '$(NEEDED)' >&2; exit 1; fi
 endef
 
 help: ## list the targets
-	@sed -n 's/^\([a-z][a-z]*\):[^#]*## \(.*\)$$/make \1 - \2/p' Makefile
+	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## \(.*\)$$/make \1 - \2/p' Makefile
 
 setup: $(READY) ## make .venv with everything pinned in requirements.lock
 	@:
@@ -54,7 +54,7 @@ mutants: $(READY) ## show that the simulation finds every planted mistake
 ROUNDS := 300
 
 crash: $(READY) ## kill brokers, workers and power for long: make crash ROUNDS=300
-	@MQ9_CRASH_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest -s tests/crash
+	@MQ9_CRASH_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest -s tests/crash tests/client/test_consume_kill.py
 
 faults: $(READY) ## fail every system call, damage every part, draw many examples (20 minutes)
 	@MQ9_FAULT_STRIDE=1 MQ9_DAMAGE_ROUNDS=10 MQ9_EXAMPLES=500 $(BIN)/python -m pytest \
@@ -67,11 +67,20 @@ fmt: $(READY) ## put the code into the house format
 docs: $(READY) ## write the generated documentation pages anew
 	@$(BIN)/python tools/make_docs.py
 
+client: $(READY) ## write the generated files of the Python client anew
+	@$(BIN)/python tools/make_client.py
+
 bench: $(READY) ## measure the engine on this machine
 	@$(BIN)/python benchmarks/engine.py
 
+bench-doors: $(READY) ## measure REST beside a bare route, with the same load
+	@$(BIN)/python benchmarks/doors.py --markdown docs/reference/benchmarks-doors.md
+
 soak: $(READY) ## mixed load for long, does anything grow: make soak MINUTES=20
 	@$(BIN)/python benchmarks/soak.py --minutes $(or $(MINUTES),20) --report docs/reference/soak.md
+
+overload: $(READY) ## four times more calls than it can do, for long: make overload SECONDS=30
+	@$(BIN)/python -m benchmarks.overload --seconds $(or $(SECONDS),30)
 
 lock: ## pin all dependencies anew in requirements.lock
 	@$(find_python); \

@@ -351,7 +351,8 @@ def main() -> int:
         print_table(found, header=not rows)
         rows += found
     if chosen.markdown:
-        write_markdown(chosen.markdown, rows, f"python benchmarks/engine.py {' '.join(sys.argv[1:])}".strip())
+        command = f"python benchmarks/engine.py {' '.join(sys.argv[1:])}".strip()
+        write_markdown(chosen.markdown, rows, command, "Benchmarks of the engine")
     return 0 if all(row.reached is not False for row in rows) else 1
 
 

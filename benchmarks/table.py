@@ -66,10 +66,10 @@ def _line(*cells: str) -> str:
     return "  ".join([*padded, *cells[len(WIDTHS) :]]).rstrip()
 
 
-def write_markdown(path: Path, rows: list[Row], command: str) -> None:
+def write_markdown(path: Path, rows: list[Row], command: str, title: str) -> None:
     """Write the table as a page, with the machine, the day and the command that measured it."""
     lines = [
-        "# Benchmarks of the engine",
+        f"# {title}",
         "",
         f"Measured on {datetime.now(UTC):%Y-%m-%d} with `{command}` on {machine()}.",
         "",

@@ -19,13 +19,19 @@ from msgspec import NODEFAULT
 
 from mq9_mcp.broker.catalogue import CATALOGUE, LATER, Entry
 from mq9_mcp.broker.receipts import RUNGS
+from mq9_mcp.cli.exits import exit_code
 from mq9_mcp.domain import commands, delivery, events, names, task
 from mq9_mcp.domain.errors import CODES
 from mq9_mcp.domain.limits import LIMITS
+from mq9_mcp.doors.rest.events import HEARTBEAT_S
+from mq9_mcp.doors.rest.headers import COMMAND, HEADERS
 from mq9_mcp.engine.embedded.engine import EmbeddedEngine
 from mq9_mcp.engine.embedded.frame import FRAME_HEADER, RECORD_HEADER, SEGMENT_HEADER
 from mq9_mcp.engine.embedded.tables import SCHEMA_VERSION, migrations
+from mq9_mcp.settings import CONFIG_FILE, SETTINGS, Setting, flag, variable
 from tools import docs_states
+from tools.make_cli_page import cli_page
+from tools.make_client_page import client_page
 
 REFERENCE = Path(__file__).resolve().parents[1] / "docs" / "reference"
 NOTE = "<!-- Made by `make docs` from the code; edits here are lost. -->"
@@ -58,6 +64,36 @@ TABLES = {
 }
 
 
+# What GET /v1/events tells of each kind of event.
+SHOWN = {
+    "opened": "",
+    "mailbox_created": "mailbox, agent?, expires_at?",
+    "mailbox_updated": "mailbox, expires_at?",
+    "mailbox_dropped": "mailbox, reason",
+    "group_made": "mailbox, group, settled?",
+    "group_ended": "mailbox, group, reason, settled?",
+    "group_seen": "mailbox, group",
+    "revived": "mailbox, group, ids",
+    "sent": "messages: [{id, mailbox, from, priority, session?, deliver_at?, expires_at?}], "
+    "answers?: [{id, in_reply_to}], withdrawn?, superseded?",
+    "leased": "mailbox, group, ids, worker, leased_until",
+    "acked": "mailbox, group, ids",
+    "nacked": "mailbox, group, ids, reason?, waits_until",
+    "released": "mailbox, group, ids",
+    "extended": "mailbox, group, ids, leased_until",
+    "lapsed": "mailbox, group, ids, waits_until?",
+    "closed": "mailbox, group, ids, state, outcome?",
+    "died": "mailbox, group?, ids, outcome?, reason, letter: {id, mailbox}",
+    "expired": "mailbox, ids, held?",
+    "due": "mailbox, ids, withdrawn?, superseded?",
+    "deleted": "mailbox, ids",
+    "redriven": "messages: [{letter, id, mailbox}]",
+    "pruned": "mailbox, count, bytes",
+    "task_opened": "mailbox, task, id, asker, timeout_at?; also to the asker's principal",
+    "task_moved": "mailbox, task, state, by, entries?: [{kind, id?, reason?}]",
+}
+
+
 def pages() -> dict[str, str]:
     """Every reference page: file name and text."""
     made: dict[str, Callable[[], Iterable[str]]] = {
@@ -68,6 +104,9 @@ def pages() -> dict[str, str]:
         "states.md": lambda: docs_states.page(_table),
         "events.md": _events,
         "schema.md": _schema,
+        "rest.md": _rest,
+        "cli.md": lambda: cli_page(_table, _code),
+        "client.md": client_page,
     }
     return {name: "\n".join([NOTE, "", *make()]).rstrip() + "\n" for name, make in made.items()}
 
@@ -262,7 +301,8 @@ def _errors() -> Iterable[str]:
     )
     for code, one in CODES.items():
         yield f"## {code}\n"
-        yield f"{one.meaning} HTTP status {one.status} at the doors to come.\n"
+        ends = f"exit code [{exit_code(code)}](cli.md#exit-codes)"
+        yield f"{one.meaning} HTTP status {one.status}, {ends}.\n"
         users = [
             f"[`{name}`](commands.md#{name})" for name, entry in CATALOGUE.items() if code in entry.errors
         ]
@@ -290,6 +330,7 @@ def _limits() -> Iterable[str]:
 
 def _settings() -> Iterable[str]:
     yield "# Settings\n"
+    yield from _server_settings()
     yield "## Mailbox settings\n"
     yield (
         "`settings` of [`mailbox_create`](commands.md#mailbox_create) and, later, of "
@@ -325,6 +366,30 @@ def _settings() -> Iterable[str]:
         ("option", "default", "what"),
         ((f"`{one.name}`", _option_default(one.default), ENGINE_OPTIONS[one.name]) for one in options),
     )
+
+
+def _server_settings() -> Iterable[str]:
+    yield "## Server settings\n"
+    yield (
+        "What `mq9 serve` and a daemon are told. `log_level` is the flag `--log-level`, the variable "
+        f"`MQ9_LOG_LEVEL` and the key `log_level` of a TOML file: the one that `{flag('config')}` or "
+        f"`{variable('config')}` names, else `{CONFIG_FILE}` in the data directory. A flag counts before a "
+        "variable, that before the file, that before the default. What is unknown, of a wrong type or out of "
+        "bounds is refused. [Run the server](../how-to/run-the-server.md) has more.\n"
+    )
+    yield from _table(
+        ("setting", "accepted", "unit", "default", "what", "why"),
+        (
+            (f"`{name}`", one.accepted, one.unit, _setting_default(one), one.help, one.reason)
+            for name, one in SETTINGS.items()
+        ),
+    )
+
+
+def _setting_default(one: Setting) -> str:
+    if one.default is None:
+        return ""
+    return ", ".join(one.default) if one.kind is list else f"`{one.default}`"
 
 
 def _option_default(value: Any) -> str:
@@ -427,6 +492,90 @@ def _schema() -> Iterable[str]:
                 if name == table
             ),
         )
+
+
+def _rest() -> Iterable[str]:
+    yield "# REST\n"
+    yield (
+        "`POST /v1/{command}` executes a command: the body is its arguments as one JSON object (no body: "
+        "none), the answer its reply. Names, types and defaults are those of the "
+        "[commands](commands.md). [Call over HTTP](../how-to/call-over-http.md) shows it with curl. "
+        "`GET /v1/openapi.json` is all of it as OpenAPI 3.1, with the schema of every reply.\n"
+    )
+    yield from _table(
+        ("path", "what it does"),
+        (
+            *(
+                (f"`POST /v1/{one.name}`", f"{one.help} [Arguments](commands.md#{one.name})")
+                for one in CATALOGUE.values()
+            ),
+            ("`GET /v1/events`", "What happens, as server-sent events. [See below](#events)"),
+            ("`GET /v1/openapi.json`", "REST as OpenAPI 3.1."),
+        ),
+    )
+    yield "## Headers\n"
+    yield from _table(
+        ("header", "what"),
+        (
+            ("`Content-Type`", "`application/json`; nothing else is taken for a body."),
+            (
+                "`Mq9-Agent`",
+                "The agent that the caller acts as: an address. Without it, the caller is `principal:local`.",
+            ),
+            ("`Authorization`", "Refused with 401: a broker without keys cannot check a credential."),
+        ),
+    )
+    yield (
+        f"`{COMMAND}` of one message takes these too, each instead of the argument that it stands for. "
+        "Beside that argument, beside `messages` and with any other command they are refused; so is a value "
+        "that the argument would not take, and any other header that begins with `mq9-`.\n"
+    )
+    yield from _table(
+        ("header", "argument", "what"),
+        ((f"`{name}`", f"`{one.argument}`", one.help) for name, one in HEADERS.items()),
+    )
+    yield "## Refusals\n"
+    yield (
+        'The body is `{"error": {code, message, hint?, details?}}`, the status that of the '
+        "[code](errors.md). What is no command answers 400 and says what there is, a wrong method 405 with "
+        "`Allow`. What passes by itself comes with `Retry-After`.\n"
+    )
+    statuses: dict[int, list[str]] = {}
+    for code, one in CODES.items():
+        statuses.setdefault(one.status, []).append(_code(code))
+    yield from _table(
+        ("status", "codes"), ((str(status), ", ".join(codes)) for status, codes in statuses.items())
+    )
+    yield "## Hanging up\n"
+    yield (
+        "A call that waits ends when its caller hangs up: a waiting fetch takes nothing. Leases of a reply "
+        "that could not be written are given back at once, and no attempt is counted. Whatever else was "
+        "stored stays stored: repeat a send with the same `dedup_key`, an ack with the same leases.\n"
+    )
+    yield "## Events\n"
+    yield (
+        "`GET /v1/events?after=SEQUENCE` tells every record of the journal after that one with something to "
+        "see for the caller: events of mailboxes that its principal owns, and messages that it sent. No "
+        "bodies, no leases. Without `after` it begins now; `Last-Event-ID` counts before `after`. An "
+        "`after` that the journal does not reach back to is refused, and the refusal names the first that "
+        "can be had.\n"
+    )
+    yield (
+        f"The data of an event is `{{seq, at, events}}`, its id the sequence. Every {HEARTBEAT_S} seconds a "
+        "comment comes with the id of the last record, so a reader that comes back does not read again what "
+        "was not for it. A reader so slow that the journal went on without it gets an event `error` with "
+        "the error shape, and the stream ends; it also ends when the broker stops.\n"
+    )
+    kinds = get_args(events.AnyEvent)
+    _same(SHOWN, map(_tag, kinds), "shown events")
+    yield from _table(
+        ("event", "what happened", "what is told"),
+        (
+            (f"[`{tag}`](events.md#{tag})", _doc(kind).split(". ")[0].rstrip("."), SHOWN[tag])
+            for kind in kinds
+            if SHOWN[tag := _tag(kind)]
+        ),
+    )
 
 
 def _notes(sql: str) -> dict[tuple[str, str], str]:

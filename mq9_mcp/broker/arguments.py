@@ -20,6 +20,33 @@ _STEP = re.compile(r"[^.\[\]]+")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _SHOWN = 80  # characters of a value that a message repeats
 
+_DECODERS = {name: msgspec.json.Decoder(entry.arguments) for name, entry in CATALOGUE.items()}
+_OBJECT = msgspec.json.Decoder(dict[str, Any])
+
+
+def read_json(name: str, body: bytes) -> Command:
+    """The command ``name`` with the JSON object ``body`` as arguments, decoded in one pass.
+
+    It accepts and refuses what ``read_arguments`` does, in the same words. No body is no arguments.
+    """
+    decoder = _DECODERS.get(name)
+    if decoder is None:
+        raise _no_command(name)
+    try:
+        return decoder.decode(body or b"{}")
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return read_arguments(name, read_object(body))
+
+
+def read_object(body: bytes) -> dict[str, Any]:
+    """The JSON object ``body``, or ``INVALID_ARGUMENT``."""
+    try:
+        return _OBJECT.decode(body or b"{}")
+    except RecursionError:
+        raise _too_deep() from None
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise Refused("INVALID_ARGUMENT", f"body: {error}; accepted: one JSON object of arguments") from None
+
 
 def read_arguments(name: str, arguments: dict[str, Any]) -> Command:
     """The command ``name`` with ``arguments``, or ``INVALID_ARGUMENT``."""
@@ -31,9 +58,19 @@ def read_arguments(name: str, arguments: dict[str, Any]) -> Command:
     except msgspec.ValidationError as error:
         raise _refusal(entry.arguments, arguments, str(error)) from None
     except RecursionError:
-        raise Refused("INVALID_ARGUMENT", "the arguments are nested too deep") from None
+        raise _too_deep() from None
     except UnicodeEncodeError:
         raise _not_unicode(arguments) from None
+
+
+def check_name(name: str) -> None:
+    """Refuse what is no command of this version, saying what there is."""
+    if name not in CATALOGUE:
+        raise _no_command(name)
+
+
+def _too_deep() -> Refused:
+    return Refused("INVALID_ARGUMENT", "the arguments are nested too deep")
 
 
 def _no_command(name: str) -> Refused:

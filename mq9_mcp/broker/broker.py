@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import random
 from collections.abc import AsyncIterator
+from time import perf_counter
 from typing import Any
 
 from mq9_mcp.broker.arguments import read_arguments
@@ -13,23 +14,29 @@ from mq9_mcp.broker.bell import Bell, Ring
 from mq9_mcp.broker.clock import Clock
 from mq9_mcp.broker.receipts import send_and_wait
 from mq9_mcp.broker.secret import secrets
+from mq9_mcp.broker.stream import Stream
+from mq9_mcp.broker.tally import FAULT, HUNG_UP, OK, Tally
 from mq9_mcp.broker.tasks import follow_task, wait_for_task
 from mq9_mcp.domain.commands import Command, MailboxFetch, MailboxSend
-from mq9_mcp.domain.errors import Unavailable
+from mq9_mcp.domain.errors import Mq9Error, Unavailable
 from mq9_mcp.domain.plan import Ask
 from mq9_mcp.domain.state import Caller
 from mq9_mcp.domain.task_commands import TaskGet
 from mq9_mcp.engine.base import Engine
 
 UPKEEP_MS = 500  # retention looks at what has grown at least so often
+WAITING_MAX = 4_096
 
 
 class Broker:
     """Executes commands on an engine; make one with ``await start_broker(engine)``."""
 
-    def __init__(self, engine: Engine, clock: Clock) -> None:
+    def __init__(self, engine: Engine, clock: Clock, waiting_max: int = WAITING_MAX) -> None:
         self.engine = engine
         self.clock = clock
+        self.waiting_max = waiting_max
+        self.waiting = 0  # calls that wait for mail or for a rung
+        self.tally = Tally()
         self.bell = Bell(engine.watched, engine.followed)
         engine.listener = self.bell
         self.stopping = False
@@ -49,29 +56,75 @@ class Broker:
 
     async def call(self, caller: Caller, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         """Execute the command ``name`` with arguments as the wire has them; raises ``Mq9Error``."""
-        return await self.execute(caller, read_arguments(name, arguments))
+        try:
+            command = read_arguments(name, arguments)
+        except Mq9Error as error:
+            self.tally.refused(name, error)
+            raise
+        return await self.execute(caller, command)
 
     async def execute(self, caller: Caller, command: Command) -> dict[str, Any]:
         """Execute a command; the reply rests on nothing that is not on disk. Raises ``Mq9Error``."""
-        if self.stopping:
-            raise Unavailable("SHUTTING_DOWN", "the broker is stopping", "connect again in a moment")
+        begin = perf_counter()
+        outcome, waiting = FAULT, False
         self._calls += 1
         try:
-            if isinstance(command, MailboxFetch) and command.wait_s:
-                return await self._long_poll(caller, command)
-            if isinstance(command, MailboxSend) and command.wait_for is not None:
-                return await send_and_wait(
-                    self.engine, self.bell, caller, command, self.ask(), self._draining
-                )
-            if isinstance(command, TaskGet) and command.wait_s:
-                return await wait_for_task(self, caller, command)
-            return await self.engine.execute(caller, command, self.ask())
+            if self.stopping:
+                raise stopping()
+            waiting = waits(command)
+            if waiting:
+                reply = await self._wait(caller, command)
+            else:
+                reply = await self.engine.execute(caller, command, self.ask())
+            outcome = OK
+            return reply
+        except Mq9Error as error:
+            outcome = error.code
+            raise
+        except asyncio.CancelledError:
+            outcome = HUNG_UP
+            raise
         finally:
-            self._calls -= 1
-            if self.engine.next_due() < self._looks_at:
-                self._early.set()
-            if self.stopping and not self._calls:
-                self._idle.set()
+            self.tally.add(type(command), outcome, None if waiting else perf_counter() - begin)
+            self._ended()
+
+    def _ended(self) -> None:
+        """A call ended; the upkeep may have to look earlier, a stop may go on."""
+        self._calls -= 1
+        if self.engine.next_due() < self._looks_at:
+            self._early.set()
+        if self.stopping and not self._calls:
+            self._idle.set()
+
+    async def _wait(self, caller: Caller, command: Command) -> dict[str, Any]:
+        """Execute a command that waits for somebody else, if not too many do."""
+        if self.waiting >= self.waiting_max:
+            raise Unavailable(
+                "RATE_LIMITED",
+                f"calls that wait: as many as waiting_max, {self.waiting_max}; nothing was done",
+                "come again in a moment, or call without waiting",
+            )
+        self.waiting += 1
+        try:
+            if isinstance(command, MailboxFetch):
+                return await self._long_poll(caller, command)
+            if isinstance(command, TaskGet):
+                return await wait_for_task(self, caller, command)
+            assert isinstance(command, MailboxSend)
+            return await send_and_wait(self.engine, self.bell, caller, command, self.ask(), self._draining)
+        finally:
+            self.waiting -= 1
+
+    def stream(self, caller: Caller, after: int | None) -> Stream:
+        """What happens from now on, or happened after record ``after``, as the caller may see it."""
+        if self.stopping:
+            raise stopping()
+        return Stream(self.engine, caller, after)
+
+    def give_back(self, reply: dict[str, Any]) -> None:
+        """Release the leases of a fetch reply that could not be handed over; no attempt is counted."""
+        if reply["messages"]:
+            self.engine.give_back(reply, self.ask())
 
     async def _long_poll(self, caller: Caller, command: MailboxFetch) -> dict[str, Any]:
         """A fetch that waits: it stands in line before it looks, so nothing slips between."""
@@ -147,9 +200,23 @@ class Broker:
         await self.close()
 
 
-async def start_broker(engine: Engine, clock: Clock | None = None) -> Broker:
+def stopping() -> Unavailable:
+    """What a caller hears from a broker that stops."""
+    return Unavailable("SHUTTING_DOWN", "the broker is stopping", "connect again in a moment")
+
+
+def waits(command: Command) -> bool:
+    """True if the call may wait for what somebody else does."""
+    if isinstance(command, MailboxFetch):
+        return bool(command.wait_s)
+    if isinstance(command, TaskGet):
+        return bool(command.wait_s)
+    return isinstance(command, MailboxSend) and command.wait_for is not None
+
+
+async def start_broker(engine: Engine, clock: Clock | None = None, waiting_max: int = WAITING_MAX) -> Broker:
     """A broker on an open engine, ready for callers; if it cannot be, the engine is closed."""
-    broker = Broker(engine, clock or Clock(engine.time))
+    broker = Broker(engine, clock or Clock(engine.time), waiting_max)
     try:
         await engine.begin(broker.ask())
     except BaseException:

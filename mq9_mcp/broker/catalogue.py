@@ -34,7 +34,7 @@ class Entry(NamedTuple):
     operators: bool = False
 
 
-ALWAYS = ("INVALID_ARGUMENT", "STORAGE_UNAVAILABLE", "SHUTTING_DOWN")
+ALWAYS = ("INVALID_ARGUMENT", "RATE_LIMITED", "STORAGE_UNAVAILABLE", "SHUTTING_DOWN")
 _MESSAGE = (
     "id, mailbox, from, verified, created_at, deliver_at?, expires_at?, priority, parts, tags, dedup_key?, "
     "state_key?, session, in_reply_to?, reply_to?, task?, task_state?, metadata?, dead_letter?"

@@ -16,6 +16,7 @@ from mq9_mcp.domain.apply_task import TASKS
 from mq9_mcp.domain.delivery import Delivery, DeliveryState
 from mq9_mcp.domain.group import in_memory, left_out, wanted
 from mq9_mcp.domain.log import OUTSIDE
+from mq9_mcp.domain.past import GroupPlace, Place
 from mq9_mcp.domain.state import IDLE_GRACE, Group, History, Mailbox, State
 
 
@@ -67,7 +68,9 @@ def _mailbox_updated(state: State, event: e.MailboxUpdated) -> None:
 def _mailbox_dropped(state: State, event: e.MailboxDropped) -> None:
     mailbox = state.mailboxes.pop(event.mailbox)
     del state.addresses[mailbox.address]
+    state.past.add_mailbox(mailbox.number, Place(mailbox.address, mailbox.owner))
     for group in mailbox.groups.values():
+        state.past.add_group(group.number, GroupPlace(group.name, mailbox.number))
         del state.groups[group.number]
     for mail in [*in_memory(mailbox), *(state.mails[id] for id in mailbox.delayed_ids())]:
         del state.mails[mail.id]
@@ -101,6 +104,7 @@ def _group_made(state: State, event: e.GroupMade) -> None:
 def _group_ended(state: State, event: e.GroupEnded) -> None:
     group = state.groups.pop(event.group)
     mailbox = group.mailbox
+    state.past.add_group(group.number, GroupPlace(group.name, mailbox.number))
     del mailbox.groups[group.name]
     mailbox.history_version += 1
     end_messages(state, mailbox, event.settled, event.at)

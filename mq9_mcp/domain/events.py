@@ -360,6 +360,7 @@ class TaskMoved(Event, tag="task_moved", kw_only=True):
     """
 
     task: str
+    mailbox: int
     state: str
     by: str
     steps: list[Step] = []

@@ -77,6 +77,9 @@ LIMITS: dict[str, Limit] = {
         1_000, "tasks", "Who waits for a task sees its end at once; later DuckDB tells."
     ),
     "task_retention_s": Limit(7 * DAY, "seconds", "A week to ask what became of a task."),
+    "past_names_max": Limit(
+        10_000, "names", "Events name mailboxes and groups that ended lately, to readers a little behind."
+    ),
     "history_page": Limit(
         256, "messages", "Settled mail that a new group reads again, brought in at a time."
     ),

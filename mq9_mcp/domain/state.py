@@ -20,6 +20,7 @@ from mq9_mcp.domain.line import Line
 from mq9_mcp.domain.log import Logs
 from mq9_mcp.domain.names import DEFAULT_GROUP
 from mq9_mcp.domain.ordered import OrderedLine
+from mq9_mcp.domain.past import GroupPlace, Past, Place
 from mq9_mcp.domain.task import Task
 
 T = TypeVar("T")
@@ -221,6 +222,7 @@ class State:
         self.mails: dict[int, Mail] = {}
         self.dedup_keys = 0
         self.unsettled_bytes = 0
+        self.past = Past()
         self.overfull: set[int] = set()  # mailboxes with more settled bytes than they retain
         self.alarms: list[tuple[int, int]] = []
         self.tasks: dict[str, Task] = {}  # open ones
@@ -233,6 +235,18 @@ class State:
         if found is None:
             raise no_mailbox(address)
         return found
+
+    def place(self, number: int) -> Place | None:
+        """What the number of a mailbox stands for, or stood for until lately."""
+        found = self.mailboxes.get(number)
+        return Place(found.address, found.owner) if found is not None else self.past.mailboxes.get(number)
+
+    def group_place(self, number: int) -> GroupPlace | None:
+        """What the number of a group stands for, or stood for until lately."""
+        found = self.groups.get(number)
+        if found is not None:
+            return GroupPlace(found.name, found.mailbox.number)
+        return self.past.groups.get(number)
 
     def watch(self, mailbox: Mailbox, due: int) -> None:
         """Remember to look at a mailbox at ``due``."""

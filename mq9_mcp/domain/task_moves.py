@@ -79,7 +79,15 @@ def work_of(plan: Plan, id: int) -> Task | None:
 def move(plan: Plan, task: Task, what: Move, steps: list[e.Step], **fields: Any) -> None:
     """Plan one move of ``task``; ``ILLEGAL_TRANSITION`` if the table does not have it."""
     after = next_task_state(task.state, what)
-    event = e.TaskMoved(at=plan.now, task=task.id, state=after, by=plan.caller.name, steps=steps, **fields)
+    event = e.TaskMoved(
+        at=plan.now,
+        task=task.id,
+        mailbox=task.mailbox,
+        state=after,
+        by=plan.caller.name,
+        steps=steps,
+        **fields,
+    )
     plan.events.append(event)
     advance(task, event)
 

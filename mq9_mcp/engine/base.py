@@ -5,12 +5,14 @@ A reply, a refusal or a read comes out only after every change that it rests on 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from mq9_mcp.domain.commands import Command
 from mq9_mcp.domain.events import Event
 from mq9_mcp.domain.plan import Ask
+from mq9_mcp.domain.shown import Places
+from mq9_mcp.domain.spread import Spread
 from mq9_mcp.domain.state import Caller
 
 
@@ -19,6 +21,28 @@ class Committed(NamedTuple):
 
     seq: int
     events: list[Event]
+
+
+class Condition(NamedTuple):
+    """Whether changes can be stored now: ``trouble`` says why not, and is empty if they can."""
+
+    trouble: str
+    free_bytes: int  # room on the disk
+
+
+class Figures(NamedTuple):
+    """An engine in numbers, for the metrics."""
+
+    mailboxes: int
+    messages: int  # unsettled
+    message_bytes: int
+    oldest_at: int | None  # when the oldest of them that can be seen became visible
+    leases: int
+    dead_letters: int  # unsettled ones in dead letter mailboxes
+    fold_lag_records: int
+    fold_lag_bytes: int
+    commit_records: Spread  # since the start
+    commit_bytes: Spread
 
 
 class Listener(Protocol):
@@ -73,7 +97,19 @@ class Engine(Protocol):
     def give_back(self, reply: dict[str, Any], ask: Ask) -> None:
         """Release the leases of a fetch reply that did not reach its caller; no attempt is counted."""
 
-    def follow(self, after: int) -> AsyncIterator[Committed]:
+    def condition(self) -> Condition:
+        """Whether changes can be stored now; cheap."""
+
+    async def figures(self) -> Figures:
+        """The engine in numbers; gives way to others while it counts."""
+
+    def journal_span(self) -> tuple[int, int]:
+        """The first record that ``follow`` still tells, and the last one on disk."""
+
+    async def places(self, mailboxes: Collection[int], groups: Collection[int]) -> Places:
+        """What these numbers in events stand for, and the mailboxes of the groups, as far as known."""
+
+    def follow(self, after: int) -> AsyncGenerator[Committed]:
         """Every record after sequence ``after`` in order, then each new one when it is on disk."""
 
     async def close(self) -> None:

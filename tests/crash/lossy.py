@@ -131,7 +131,8 @@ class LossyDisk(Disk):
             names = (self._names & there) | set(made[: rng.randint(0, len(made))]) | set(back)
             for name in names:
                 changes = self._on_the_way.get(name, [])
-                content, whole = survive(self._medium[name], changes, rng)
+                # a file that is being made right now may be there by its name alone
+                content, whole = survive(self._medium.get(name, bytearray()), changes, rng)
                 (target / name).write_bytes(content)
                 torn += not whole
         return torn

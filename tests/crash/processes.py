@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.crash.line import Line
+from tests.crash.line import Gone, Line
 
 ROOT = Path(__file__).parents[2]
 READY_S = 60
@@ -92,10 +92,16 @@ class BrokerProcess(Process):
 
     def folder_pid(self) -> int:
         """The folder process's id."""
-        line = Line("harness")
-        pid: int = line.call("folder_pid")["pid"]
-        line.close()
-        return pid
+        for _ in deadline(READY_S):
+            line = Line("harness")
+            try:
+                pid: int = line.call("folder_pid")["pid"]
+                return pid
+            except Gone:  # the door may be one that loses replies
+                assert self.alive
+            finally:
+                line.close()
+        raise AssertionError
 
 
 def deadline(seconds: float) -> Iterator[None]:

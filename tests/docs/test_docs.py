@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
@@ -17,6 +18,8 @@ from mq9_mcp.domain.delivery import DeliveryState, Step
 from mq9_mcp.domain.errors import CODES
 from mq9_mcp.domain.events import AnyEvent
 from mq9_mcp.domain.limits import LIMITS
+from mq9_mcp.settings import SETTINGS
+from tests.client.serving import serving
 from tests.docs.markdown import Code, anchors, broken_links, fences, links, python_blocks, run_block, run_page
 from tests.house.source import ROOT, tree_paths
 from tools.make_docs import NOTE, REFERENCE, pages
@@ -24,7 +27,9 @@ from tools.make_docs import NOTE, REFERENCE, pages
 DOCS = ROOT / "docs"
 MADE = pages()
 PAGES = [ROOT / path for path in tree_paths() if path.endswith(".md")]
-RUN = sorted([*(DOCS / "tutorial").glob("*.md"), *(DOCS / "how-to").glob("*.md")])
+SHELL = {"from-the-command-line.md", "run-the-server.md"}  # for a shell: tests/cli runs what can be run
+LEARNT = [*(DOCS / "tutorial").glob("*.md"), *(DOCS / "how-to").glob("*.md")]
+RUN = sorted(page for page in LEARNT if page.name not in SHELL)
 KINDS = ("tutorial", "how-to", "reference", "why")
 
 
@@ -59,7 +64,7 @@ def test_everything_has_a_heading(page: str, names: list[str]) -> None:
     ("page", "names"),
     [
         ("limits.md", list(LIMITS)),
-        ("settings.md", list(SettingsArguments.__struct_fields__)),
+        ("settings.md", [*SettingsArguments.__struct_fields__, *SETTINGS]),
         ("states.md", [*DeliveryState, *Step]),
     ],
 )
@@ -86,17 +91,31 @@ def test_every_page_can_be_reached_from_the_index() -> None:
     assert {page for kind in KINDS for page in (DOCS / kind).glob("*.md")} <= seen
 
 
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The server that the page's reader has started."""
+    with serving(tmp_path / "server") as running:
+        monkeypatch.setenv("MQ9_URL", running.url)
+        yield
+
+
 @pytest.mark.parametrize("page", RUN, ids=lambda page: str(page.relative_to(DOCS)))
-def test_the_code_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_code_of_a_page_runs(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     async def body() -> None:
         async with asyncio.timeout(60):
             await run_page(page)
 
-    assert python_blocks(page.read_text(encoding="utf-8"))
+    text = page.read_text(encoding="utf-8")
+    assert python_blocks(text)
+    if "mq9_mcp.client" in text:
+        request.getfixturevalue("server")
     monkeypatch.chdir(tmp_path)
     asyncio.run(body())
 
 
+@pytest.mark.usefixtures("server")
 def test_the_script_of_the_readme_runs(tmp_path: Path) -> None:
     [script] = python_blocks((ROOT / "README.md").read_text(encoding="utf-8"))
     (tmp_path / "first.py").write_text(script.text, encoding="utf-8")

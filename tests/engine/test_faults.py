@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from mq9_mcp.domain.errors import Mq9Error
+from mq9_mcp.engine.embedded import journal
 from mq9_mcp.engine.embedded.disk import Disk
 from tests.support import Desk, Reply, run, texts
 
@@ -116,6 +117,39 @@ def test_a_change_that_cannot_be_written_is_refused_and_not_there(
         assert desk.engine.journal.cut_bytes == 0
 
     run(body, tmp_path, "box", disk=disk)
+
+
+@pytest.mark.parametrize("on_the_loop", [True, False], ids=["loop", "thread"])
+def test_a_fault_of_the_writer_itself_is_told_like_a_failed_write(
+    on_the_loop: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever waits for a commit gets an answer, whatever happens to it (section 9)."""
+    monkeypatch.setattr(journal, "INLINE_S", 1000.0 if on_the_loop else -1.0)
+
+    class FaultyDisk(WeakDisk):
+        """Has a mistake in it."""
+
+        faulty = False
+
+        def sync(self, fd: int) -> None:
+            """Breaks, with the data written."""
+            if self.faulty:
+                raise RuntimeError("a secret detail")
+            super().sync(fd)
+
+    disk = FaultyDisk()
+
+    async def test(desk: Desk) -> None:
+        disk.faulty = True
+        refused = await desk.refused("STORAGE_UNAVAILABLE", "mailbox_send", to="box", text="lost")
+        assert "RuntimeError" in refused.message
+        assert "secret" not in refused.message
+        disk.faulty = False
+        await healed(desk)
+        assert "lost" not in texts(await desk.query())
+
+    run(test, tmp_path, "box", disk=disk)
+    assert "a commit could not be written" in caplog.text
 
 
 def test_reads_go_on_while_nothing_can_be_written(tmp_path: Path) -> None:

@@ -142,7 +142,7 @@ BY_HAND = {
     "bytes_max",
 }
 # No edge that a call could reach: defaults, times that pass, and what memory holds; their own tests are
-# in test_dedup, test_retention and the tests of leases, groups, settling and history.
+# in test_dedup, test_retention, test_follow and the tests of leases, groups, settling and history.
 WITHOUT_EDGE = {
     "query_limit_default",
     "lease_s_default",
@@ -150,6 +150,7 @@ WITHOUT_EDGE = {
     "group_idle_s",
     "dedup_keys_in_memory",
     "past_leases_max",
+    "past_names_max",
     "history_page",
     "max_attempts",
     "backoff_first_s",

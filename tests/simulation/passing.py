@@ -99,9 +99,9 @@ class Passing:
             now = idle + GRACE_MS if idle - GRACE_MS <= now < idle + GRACE_MS else now
         return now
 
-    def spent(self, box: Box) -> list[int]:
+    def spent(self, box: Box, now: int) -> list[int]:
         """Freedom: when exactly retention removes settled mail that is old enough."""
-        last = self.now - box.settings["retention"]["age_s"] * 1000
+        last = now - box.settings["retention"]["age_s"] * 1000
         return [mail.id for mail in box.mails.values() if mail.ended_at is not None and mail.ended_at <= last]
 
     def _lives(self, box: Box) -> bool:

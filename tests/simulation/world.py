@@ -296,7 +296,7 @@ class World:
         """Learn which of the settled messages that are old enough are gone."""
         for model in self.models:
             for address, box in model.boxes.items():
-                spent = model.spent(box)
+                spent = model.spent(box, ask.now)  # its own time may lag: what time did may be lost
                 while spent:
                     asked = {"mailbox": address, "ids": spent[:100], "limit": 100}
                     reply = await self._execute(Call((box.owner, "ann"), "mailbox_query", asked), ask)

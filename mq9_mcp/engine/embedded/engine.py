@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,13 +33,15 @@ from mq9_mcp.domain.mailbox import mailbox_view
 from mq9_mcp.domain.names import DEFAULT_GROUP, read_lease_token
 from mq9_mcp.domain.plan import Ask, Paged, Plan, Unprepared
 from mq9_mcp.domain.settle import close
+from mq9_mcp.domain.shown import Places
 from mq9_mcp.domain.state import NEVER, Caller, Group, Mailbox
 from mq9_mcp.domain.task import Task
 from mq9_mcp.domain.task_commands import TaskCancel, TaskGet, TaskList, TaskUpdate
 from mq9_mcp.domain.task_moves import follow_mail
-from mq9_mcp.engine.base import Committed, Listener
+from mq9_mcp.engine.base import Committed, Figures, Listener
 from mq9_mcp.engine.embedded import prepare
 from mq9_mcp.engine.embedded.disk import Disk
+from mq9_mcp.engine.embedded.figures import figures
 from mq9_mcp.engine.embedded.housekeeping import JOURNAL_BYTES, Housekeeping
 from mq9_mcp.engine.embedded.journal import SEGMENT_BYTES, not_written
 from mq9_mcp.engine.embedded.messages import copy_of
@@ -223,10 +225,27 @@ class EmbeddedEngine(Store):
         tokens = [read_lease_token(message["lease"]) for message in reply["messages"]]
         self._release([token for token in tokens if token is not None], ask)
 
-    async def follow(self, after: int) -> AsyncIterator[Committed]:
+    async def figures(self) -> Figures:
+        """The engine in numbers; gives way to others while it counts."""
+        return await figures(self)
+
+    def journal_span(self) -> tuple[int, int]:
+        """The first record that ``follow`` still tells, and the last one on disk."""
+        return self.journal.segments[0].first_seq, self.journal.durable_seq
+
+    async def places(self, mailboxes: Collection[int], groups: Collection[int]) -> Places:
+        """What these numbers in events stand for, and the mailboxes of the groups, as far as known."""
+        state = self.state
+        named = {number: found for number in groups if (found := state.group_place(number))}
+        wanted = {*mailboxes, *(group.mailbox for group in named.values())}
+        known = {number: place for number in wanted if (place := state.place(number))}
+        return Places(known, named)
+
+    async def follow(self, after: int) -> AsyncGenerator[Committed]:
         """Every record after sequence ``after`` in order, then each new one when it is on disk."""
-        async for record in self.records_after(after):
-            yield record
+        async with contextlib.aclosing(self.records_after(after)) as records:
+            async for record in records:
+                yield record
 
     # -- commands
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import logging
 import os
 import threading
 import time
@@ -42,6 +44,15 @@ BATCH_BYTES = 8 * 1024 * 1024  # a commit larger than this is split: its callers
 INLINE_S = 0.002  # commits up to this long are written on the event loop: two thread switches cost more
 RECENT_BYTES = 4 * 1024 * 1024  # what is fetched is mostly new; more would not stay in the processor's cache
 _RETRY_S = 0.1
+log = logging.getLogger("mq9.journal")
+
+
+def _as_os_error(error: Exception) -> OSError:
+    """``error``, or for a fault of ours, which is logged, an input/output error that names it."""
+    if isinstance(error, OSError):
+        return error
+    log.error("a commit could not be written", exc_info=error)
+    return OSError(errno.EIO, f"{os.strerror(errno.EIO)}: {type(error).__name__}")
 
 
 def not_written(error: OSError) -> Unavailable:
@@ -252,14 +263,14 @@ class Journal:
             self._loop.call_soon_threadsafe(self._written, batch)
 
     def _write(self, batch: Batch) -> OSError | None:
-        frame, digest = encode_frame(batch.segment.salt, batch.first_seq, batch.records, self._hash)
         begin = time.perf_counter()
         try:
+            frame, digest = encode_frame(batch.segment.salt, batch.first_seq, batch.records, self._hash)
             self.disk.write(batch.segment.fd, frame, batch.offset)
             self.disk.sync(batch.segment.fd)
-        except OSError as error:
+        except Exception as error:  # a fault of ours as well: nobody may wait for ever
             self._sync_s = 10 * INLINE_S
-            return error
+            return _as_os_error(error)
         self._sync_s += (time.perf_counter() - begin - self._sync_s) / 8
         self._hash = digest
         return None

@@ -6,11 +6,16 @@ import contextlib
 import fcntl
 import json
 import os
+import time
 from pathlib import Path
 
 from mq9_mcp.domain.errors import Unavailable
 
 LOCK_FILE = "owner.lock"
+
+
+_PATIENCE_S = 0.5  # whoever looks for an owner holds the lock for a moment
+_PAUSE_S = 0.02
 
 
 class OwnerLock:
@@ -20,18 +25,13 @@ class OwnerLock:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.path = folder / LOCK_FILE
         self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            owner = read_owner(folder)
-            os.close(self._fd)
-            where = f" at {owner['address']}" if owner.get("address") else ""
-            raise Unavailable(
-                "STORAGE_UNAVAILABLE",
-                f"{folder} belongs to the broker with process id {owner.get('pid', 'unknown')}{where}",
-                "use that broker, stop it, or choose another data directory",
-                owner=owner,
-            ) from None
+        deadline = time.monotonic() + _PATIENCE_S
+        while not _locked(self._fd, fcntl.LOCK_EX):
+            owner = owner_of(folder)
+            if owner is not None or time.monotonic() > deadline:
+                os.close(self._fd)
+                raise taken(folder, owner or {}) from None
+            time.sleep(_PAUSE_S)
         self.tell()
 
     def tell(self, address: str | None = None) -> None:
@@ -48,6 +48,41 @@ class OwnerLock:
             os.ftruncate(self._fd, 0)
             os.close(self._fd)
             self._fd = -1
+
+
+def _locked(fd: int, kind: int) -> bool:
+    """Take the lock if nobody has it."""
+    try:
+        fcntl.flock(fd, kind | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def taken(folder: Path, owner: dict[str, object]) -> Unavailable:
+    """What somebody is told who cannot have the directory: who has it."""
+    where = f" at {owner['address']}" if owner.get("address") else ""
+    return Unavailable(
+        "STORAGE_UNAVAILABLE",
+        f"{folder} belongs to the broker with process id {owner.get('pid', 'unknown')}{where}",
+        "use that broker, stop it, or choose another data directory",
+        owner=owner,
+    )
+
+
+def owner_of(folder: Path) -> dict[str, object] | None:
+    """What the living owner of the directory says of itself; None if nobody owns it.
+
+    What a killed owner left in the file does not count: the lock went with its process.
+    """
+    try:
+        fd = os.open(folder / LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        return None if _locked(fd, fcntl.LOCK_SH) else read_owner(folder)
+    finally:
+        os.close(fd)
 
 
 def read_owner(folder: Path) -> dict[str, object]:

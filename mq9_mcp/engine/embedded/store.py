@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-from collections.abc import AsyncIterator
+import logging
+import os
+from collections.abc import AsyncGenerator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,10 +17,12 @@ import duckdb
 from mq9_mcp.domain.apply import apply
 from mq9_mcp.domain.errors import Refused, Unavailable
 from mq9_mcp.domain.state import State
-from mq9_mcp.engine.base import Committed
+from mq9_mcp.engine.base import Committed, Condition
+from mq9_mcp.engine.embedded.commits import Commits
 from mq9_mcp.engine.embedded.disk import Disk, advice
 from mq9_mcp.engine.embedded.folder_child import open_tables
 from mq9_mcp.engine.embedded.folder_process import FolderProcess
+from mq9_mcp.engine.embedded.follow import Follower
 from mq9_mcp.engine.embedded.frame import Damaged
 from mq9_mcp.engine.embedded.journal import Batch, Journal
 from mq9_mcp.engine.embedded.load import Replay, load_from
@@ -32,6 +36,7 @@ from mq9_mcp.engine.embedded.tables import TABLES_FILE, is_new
 GC_THRESHOLD = 20_000
 _RECOVER_S = 0.2
 _REPAIR_S = 5.0  # reads wait so long for a rebuild after a failed write
+log = logging.getLogger("mq9.engine")
 
 
 class Store:
@@ -48,6 +53,7 @@ class Store:
         self.path = folder_path
         self.broken: Unavailable | None = None
         self.closed = False
+        self.commits = Commits()
         self.state = State()
         self.lock: OwnerLock
         self.folder: FolderProcess
@@ -118,6 +124,17 @@ class Store:
         if self.closed:
             raise Unavailable("SHUTTING_DOWN", "the broker is stopping", "connect again in a moment")
 
+    def condition(self) -> Condition:
+        """Whether changes can be stored now."""
+        trouble = "the data directory is closed" if self.closed else self.folder.error or ""
+        if self.broken is not None:
+            trouble = self.broken.message
+        try:
+            disk = os.statvfs(self.path)
+        except OSError as error:
+            return Condition(trouble or f"{self.path}: {error.strerror}", 0)
+        return Condition(trouble, disk.f_bavail * disk.f_frsize)
+
     async def durable(self) -> None:
         """Return when everything decided so far is on disk."""
         await self.journal.stored()
@@ -138,6 +155,7 @@ class Store:
 
     def _committed(self, batch: Batch) -> None:
         self.folder.add(batch.last_seq, batch.size)
+        self.commits.add(len(batch.records), batch.size)
         self._news.set()
 
     def _folded(self) -> None:
@@ -156,6 +174,7 @@ class Store:
             f"the journal could not be written ({error.strerror}); nothing was stored",
             advice(error),
         )
+        log.error("a write failed: %s", self.broken.message, extra={"event": "write_failed"})
         self._recovery = asyncio.get_running_loop().create_task(self._recover())
 
     async def _recover(self) -> None:
@@ -167,6 +186,7 @@ class Store:
                 continue
             self.state = state
             self.broken = None
+            log.warning("writes go on: the state was rebuilt", extra={"event": "write_recovered"})
             self.recovered()
             return
 
@@ -191,20 +211,18 @@ class Store:
 
     # -- the journal as a stream
 
-    async def records_after(self, after: int) -> AsyncIterator[Committed]:
+    async def records_after(self, after: int) -> AsyncGenerator[Committed]:
         """Every durable record after ``after``, then each new one."""
+        follower = Follower(after)
         while not self.closed:
             self._news.clear()
-            self._check_begin(after)
-            for segment, frame in frames_after(self.journal.segments, after, self.journal.durable_seq):
-                for entry in entries(segment, frame):
-                    if entry.seq > after + 1:
-                        self._check_begin(after)
-                    if entry.seq > after:
-                        after = entry.seq
-                        yield Committed(entry.seq, entry.events)
-            if after >= self.journal.durable_seq:
+            self._check_begin(follower.seq)
+            for entry in follower.read(self.journal.segments, self.journal.durable_seq):
+                yield Committed(entry.seq, entry.events)
+            if follower.seq >= self.journal.durable_seq:
                 await self._news.wait()
+            else:
+                await asyncio.sleep(0)  # one who is far behind lets others have their turn
 
     def _check_begin(self, after: int) -> None:
         first = self.journal.segments[0].first_seq

@@ -1,0 +1,123 @@
+"""``mq9 serve`` and ``mq9 daemon``: the broker in this process, or in one that stays in the background."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mq9_mcp.cli.connect import add_json, wants_json
+from mq9_mcp.cli.exits import OK, UNAVAILABLE
+from mq9_mcp.cli.parser import Parser, Run
+from mq9_mcp.cli.printing import print_json
+from mq9_mcp.domain.errors import Unavailable
+
+if TYPE_CHECKING:
+    from mq9_mcp.daemon import Running
+    from mq9_mcp.settings import Settings
+
+STOP_S = 30.0
+
+
+def add_serve(parser: Parser) -> Run:
+    """The options of ``mq9 serve``: one for each setting."""
+    from mq9_mcp.settings import add_flags
+
+    parser.epilog = "Ends in order at SIGTERM or Ctrl-C: no new work, waiting calls answered, all on disk."
+    add_flags(parser)
+    return _serve
+
+
+def add_start(parser: Parser) -> Run:
+    """The options of ``mq9 daemon start``: those of ``mq9 serve``."""
+    from mq9_mcp.settings import add_flags
+
+    parser.epilog = "Where one runs already it is left as it is, and told."
+    add_flags(parser)
+    add_json(parser)
+    return _start
+
+
+def add_stop(parser: Parser) -> Run:
+    """The options of ``mq9 daemon stop``."""
+    _add_data(parser)
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=STOP_S,
+        metavar="SECONDS",
+        help=f"how long it may take to end in order ({STOP_S:g})",
+    )
+    add_json(parser)
+    return _stop
+
+
+def add_status(parser: Parser) -> Run:
+    """The options of ``mq9 daemon status``."""
+    parser.epilog = f"Ends with {OK} if one runs, with {UNAVAILABLE} if not."
+    _add_data(parser)
+    add_json(parser)
+    return _status
+
+
+def _add_data(parser: Parser) -> None:
+    parser.add_argument("--data", metavar="DIR", type=Path, help="the data directory (MQ9_DATA)")
+
+
+def _settings(chosen: argparse.Namespace) -> Settings:
+    from mq9_mcp.settings import load_settings
+
+    return load_settings(vars(chosen), os.environ)
+
+
+def _serve(chosen: argparse.Namespace) -> int:
+    from mq9_mcp.serve import run
+
+    return run(_settings(chosen))
+
+
+def _start(chosen: argparse.Namespace) -> int:
+    from mq9_mcp.daemon import join
+
+    settings = _settings(chosen)
+    return _tell(join(settings), settings.data, wants_json(chosen))
+
+
+def _stop(chosen: argparse.Namespace) -> int:
+    from mq9_mcp.daemon import find, stop
+
+    data = _settings(chosen).data
+    running = find(data)
+    if running is not None and not stop(data, chosen.timeout):
+        raise Unavailable(
+            "SHUTTING_DOWN",
+            f"the broker with process id {running.pid} has not ended within {chosen.timeout:g} s",
+            "wait, or look into its log; kill -9 loses nothing that was acknowledged",
+        )
+    if wants_json(chosen):
+        print_json({"stopped": running is not None})
+    else:
+        print(f"stopped process {running.pid}" if running else f"no broker owns {data}")
+    return OK
+
+
+def _status(chosen: argparse.Namespace) -> int:
+    from mq9_mcp.daemon import find
+
+    data = _settings(chosen).data
+    return _tell(find(data), data, wants_json(chosen))
+
+
+def _tell(running: Running | None, data: Path, as_json: bool) -> int:
+    """Where it runs, or that it does not."""
+    shape: dict[str, Any] = {"running": running is not None, "data": str(data)}
+    if running is not None:
+        shape |= {"url": running.url, "pid": running.pid}
+    if as_json:
+        print_json(shape)
+    elif running is not None:
+        print(f"mq9 at {running.url}, process {running.pid}, data in {data}")
+    else:
+        print(f"no broker owns {data}; mq9 daemon start starts one")
+    return OK if running is not None else UNAVAILABLE

@@ -1,0 +1,85 @@
+"""An event loop in a thread: what the sync facade runs the async client on."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import threading
+from collections.abc import Callable, Coroutine, Mapping
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def passed_on(named: Mapping[str, Any]) -> dict[str, Any]:
+    """A method's ``locals()`` as the arguments of its async twin."""
+    return {name: value for name, value in named.items() if name != "self"}
+
+
+class Background:
+    """A loop in a thread of its own, from the first call until ``close``. Any thread may call.
+
+    ``last`` is run on the loop before it ends, at the latest when the program ends.
+    """
+
+    def __init__(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._last = last
+        self._changing = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop
+        self._end: asyncio.Event
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of ``work``, which runs on the loop. An interrupted wait cancels it."""
+        if self._thread is None:  # while it closes, handlers that come to their end still call
+            with self._changing:
+                if self._thread is None:
+                    self._start()
+        return self._result(work)
+
+    def call(self, function: Callable[..., T], arguments: Mapping[str, Any]) -> T:
+        """The result of a plain function that needs the loop around it."""
+
+        async def work() -> T:
+            return function(**arguments)
+
+        return self.run(work())
+
+    def _result(self, work: Coroutine[Any, Any, T]) -> T:
+        if threading.current_thread() is self._thread:
+            work.close()
+            raise RuntimeError("a coroutine handler calls the sync client: use Mq9Client in it")
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def _start(self) -> None:
+        ready: Future[None] = Future()
+        self._thread = threading.Thread(
+            target=asyncio.run, args=(self._live(ready),), name="mq9-client", daemon=True
+        )
+        self._thread.start()
+        ready.result()
+        atexit.register(self.close)
+
+    async def _live(self, ready: Future[None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._end = asyncio.Event()
+        ready.set_result(None)
+        await self._end.wait()
+
+    def close(self) -> None:
+        """End the loop and its thread; a later call starts them again."""
+        with self._changing:
+            if self._thread is not None:
+                atexit.unregister(self.close)
+                try:
+                    self._result(self._last())
+                finally:
+                    self._loop.call_soon_threadsafe(self._end.set)
+                    self._thread.join()
+                    self._thread = None

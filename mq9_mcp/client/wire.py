@@ -1,0 +1,101 @@
+"""One HTTP request and its answer. Whether a failed one may be made again is not decided here."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+from mq9_mcp.client.find import find_url
+
+if TYPE_CHECKING:
+    import aiohttp
+
+CONNECT_S = 5.0
+CONNECTIONS = 100  # at once; more calls wait for one of these
+IDLE_S = 30.0  # less than the server's minute: no call meets a connection that is just being closed
+WHOLE_BYTES = 2**20  # larger bodies are written in pieces
+
+
+class Answer(NamedTuple):
+    """What came back; ``retry_after`` in seconds, 0 if the server named none."""
+
+    status: int
+    body: bytes
+    retry_after: float
+
+
+class Lost(Exception):
+    """No answer. ``sent`` is False only if the request certainly did not reach a broker."""
+
+    def __init__(self, url: str, why: str, *, sent: bool) -> None:
+        super().__init__(why)
+        self.url = url
+        self.why = why
+        self.sent = sent
+
+
+class Wire:
+    """The connections to one broker. ``met`` turns True with its first answer."""
+
+    def __init__(self, url: str | None, headers: Mapping[str, str]) -> None:
+        self._named = url
+        self._headers = {"content-type": "application/json", **headers}
+        self._http: aiohttp.ClientSession | None = None
+        self.url = find_url(url)
+        self.met = False
+
+    async def post(self, command: str, body: bytes, timeout_s: float) -> Answer:
+        """Ask the broker; raises ``Lost``."""
+        # Not at the top: importing it takes most of the time that importing the client would take.
+        import aiohttp
+
+        http = self._http or self._open()
+        data = body if len(body) < WHOLE_BYTES else io.BytesIO(body)
+        timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_S)
+        try:
+            async with http.post(f"{self.url}/v1/{command}", data=data, timeout=timeout) as response:
+                answer = Answer(
+                    response.status, await response.read(), _seconds(response.headers.get("Retry-After"))
+                )
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
+            url, self.url = self.url, find_url(self._named)  # a daemon may be back at another port
+            raise Lost(url, _why(error), sent=False) from error
+        except TimeoutError:
+            raise Lost(self.url, f"none within {timeout_s:.1f} s", sent=True) from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise Lost(self.url, _why(error), sent=True) from error
+        self.met = True
+        return answer
+
+    def _open(self) -> aiohttp.ClientSession:
+        import aiohttp
+
+        self._http = aiohttp.ClientSession(
+            headers=self._headers,
+            connector=aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=IDLE_S),
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+        return self._http
+
+    async def close(self) -> None:
+        """End the connections."""
+        http, self._http = self._http, None
+        if http is not None:
+            await http.close()
+
+
+def _why(error: Exception) -> str:
+    number = getattr(error, "errno", None)
+    if isinstance(number, int) and number > 0:
+        return os.strerror(number)
+    return str(error) or type(error).__name__
+
+
+def _seconds(value: str | None) -> float:
+    """``Retry-After`` in seconds; one that is a date is not worth the reading."""
+    try:
+        return max(0.0, float(value or 0))
+    except ValueError:
+        return 0.0
