@@ -151,7 +151,7 @@ def test_what_the_owner_sees(event: e.Event, seen: dict[str, Any] | None) -> Non
 @pytest.mark.parametrize("event", [event for event, _ in SEEN], ids=lambda one: type(one).__name__)
 def test_what_has_no_name_is_not_shown(event: e.Event) -> None:
     """The mailbox ended so long ago that nobody knows whose it was."""
-    if not isinstance(event, e.MailboxCreated):  # says its owner itself
+    if not isinstance(event, e.MailboxCreated | e.TaskOpened):  # say their owners themselves
         assert show(event, OWNER, Places({}, {})) is None
 
 
