@@ -66,8 +66,8 @@ MUTANTS = (
         9,
         "expired mail is delivered",
         "domain/due.py",
-        "decide_visible, decide_lapses, decide_expiry, decide_idle",
-        "decide_visible, decide_lapses, decide_idle",
+        "    decide_expiry,\n    decide_idle,",
+        "    decide_idle,",
     ),
     Mutant(
         9,
