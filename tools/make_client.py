@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import msgspec
 
 from mq9_mcp.broker.catalogue import CATALOGUE, Entry
-from mq9_mcp.domain import commands
+from mq9_mcp.domain import commands, task_commands
 
 ROOT = Path(__file__).resolve().parents[1]
 CLIENT = "mq9_mcp/client"
@@ -36,6 +36,10 @@ OBJECTS = (
     commands.SettingsArguments,
     commands.MessageArguments,
     commands.AckItem,
+    commands.TaskOptions,
+    task_commands.Progress,
+    task_commands.Artifact,
+    task_commands.TaskUpdate,
 )
 REPLIES = {
     "mailbox_create": "CreateReply",
@@ -44,6 +48,10 @@ REPLIES = {
     "mailbox_ack": "AckReply",
     "mailbox_query": "QueryReply",
     "mailbox_delete": "DeleteReply",
+    "task_get": "TaskReply",
+    "task_list": "TaskListReply",
+    "task_update": "TaskUpdateReply",
+    "task_cancel": "TaskReply",
     "mailbox_list": "ListReply",
     "mailbox_get": "MailboxReply",
     "mailbox_update": "MailboxReply",

@@ -20,7 +20,7 @@ from msgspec import NODEFAULT
 from mq9_mcp.broker.catalogue import CATALOGUE, LATER, Entry
 from mq9_mcp.broker.receipts import RUNGS
 from mq9_mcp.cli.exits import exit_code
-from mq9_mcp.domain import commands, delivery, events, names
+from mq9_mcp.domain import commands, delivery, events, names, task
 from mq9_mcp.domain.errors import CODES
 from mq9_mcp.domain.limits import LIMITS
 from mq9_mcp.domain.registry import STATUSES
@@ -31,6 +31,7 @@ from mq9_mcp.engine.embedded.frame import FRAME_HEADER, RECORD_HEADER, SEGMENT_H
 from mq9_mcp.engine.embedded.lock import CONFIG_FILE
 from mq9_mcp.engine.embedded.tables import SCHEMA_VERSION, migrations
 from mq9_mcp.settings import SETTINGS, Setting, flag, variable
+from tools import docs_states
 from tools.make_cli_page import cli_page
 from tools.make_client_page import client_page
 
@@ -43,6 +44,7 @@ OBJECTS: dict[type, str] = {
     commands.Retention: "[retention](settings.md#retention)",
     commands.MessageArguments: "[message](#a-message-in-a-call)",
     commands.AckItem: "[item](#an-item-of-mailbox_ack)",
+    **docs_states.OBJECTS,
 }
 ENGINE_OPTIONS = {
     "segment_bytes": "Size of a journal segment; its space is reserved when it is made.",
@@ -51,30 +53,6 @@ ENGINE_OPTIONS = {
     "memory_limit": "Memory that DuckDB may use.",
     "fold_apart": "Fold in a process of its own; false: in a thread, for tests and short-lived brokers.",
     "disk": "The system calls under the journal; tests put failures there.",
-}
-STATES = {
-    "delayed": "Stored, not visible yet. `mailbox_query` shows it, `mailbox_delete` cancels it.",
-    "waiting": "In line. Also mail that came back, and mail whose lease ran out.",
-    "leased": "In one worker's hands until `leased_until`.",
-    "backoff": "Failed, and waits before the next attempt.",
-    "acked": "Settled by a worker.",
-    "dead": "Ended in the dead letters; a copy lies there.",
-    "expired": "Its time was over before anybody settled it.",
-    "withdrawn": "Replaced by newer mail with the same `state_key`.",
-}
-STEPS = {
-    "become_due": "`deliver_at` has come.",
-    "lease": "A fetch takes it.",
-    "ack": "The worker settles it.",
-    "nack": "The worker failed and says so.",
-    "release": "The worker gives it back, no attempt counted.",
-    "extend": "The worker keeps it longer.",
-    "reject": "The worker sends it to the dead letters.",
-    "lapse": "The lease runs out: a failed attempt.",
-    "backoff_over": "The wait is over.",
-    "exhaust": "The last attempt failed: to the dead letters.",
-    "expire": "`expires_at` has come.",
-    "withdraw": "Newer mail has the same `state_key`.",
 }
 TABLES = {
     "meta": "Numbers that the tables keep about themselves, such as the last record folded.",
@@ -86,6 +64,7 @@ TABLES = {
     "dedup_keys": "Dedup keys that still count.",
     "agents": "Agents that are registered, with their cards.",
     "sessions": "Sessions that are named, or that a second message joined, until long after their end.",
+    **docs_states.TABLES,
 }
 
 
@@ -119,6 +98,8 @@ SHOWN = {
     "agent_unregistered": "mailbox, agent",
     "session_closed": "session",
     "session_reopened": "session, turns_max",
+    "task_opened": "mailbox, task, id, asker, timeout_at?; also to the asker's principal",
+    "task_moved": "mailbox, task, state, by, entries?: [{kind, id?, reason?}]",
 }
 
 
@@ -129,7 +110,7 @@ def pages() -> dict[str, str]:
         "errors.md": _errors,
         "limits.md": _limits,
         "settings.md": _settings,
-        "states.md": _states,
+        "states.md": lambda: docs_states.page(_table),
         "events.md": _events,
         "schema.md": _schema,
         "rest.md": _rest,
@@ -180,6 +161,7 @@ _ORDERS: tuple[Sequence[str], ...] = (
     RUNGS,
     tuple(delivery.DeliveryState),
     tuple(delivery.Step),
+    tuple(task.TaskState),
 )
 
 
@@ -291,6 +273,9 @@ def _commands() -> Iterable[str]:
     yield from _fields(commands.MessageArguments, CATALOGUE["mailbox_send"].hidden)
     yield "## An item of mailbox_ack\n"
     yield from _fields(commands.AckItem)
+    for heading, part in docs_states.objects():
+        yield heading
+        yield from _fields(part)
     yield "## Later\n"
     yield "Named by the contract, refused by name in this version:\n"
     yield from _table(("command", "belongs to"), ((f"`{name}`", what) for name, what in LATER.items()))
@@ -421,30 +406,6 @@ def _option_default(value: Any) -> str:
     return _number(value) if isinstance(value, int) else "" if value is None else f"`{value}`"
 
 
-def _states() -> Iterable[str]:
-    yield "# States of a message\n"
-    yield (
-        "Where a message stands in one group; every group has its own. Drawn from the table that the code "
-        "decides by. Any other step is refused and changes nothing.\n"
-    )
-    _same(STATES, delivery.DeliveryState, "states")
-    _same(STEPS, delivery.Step, "steps")
-    arrows: dict[tuple[str, str], list[str]] = {}
-    for (state, step), after in delivery.TABLE.items():
-        arrows.setdefault((state, after), []).append(step)
-    yield "```mermaid\nstateDiagram-v2\n    [*] --> waiting: send\n    [*] --> delayed: send with delay_s"
-    yield from (f"    {state} --> {after}: {', '.join(steps)}" for (state, after), steps in arrows.items())
-    yield from (f"    {state} --> [*]" for state in delivery.DeliveryState if state in delivery.FINAL)
-    yield "```\n"
-    yield (
-        "The steps `ack`, `nack`, `release`, `extend` and `reject` of a message "
-        "that is not leased are those of a lease that ran out and that nobody has replaced; an exactly-once "
-        "mailbox refuses them.\n"
-    )
-    yield from _table(("state", "what it means"), ((f"`{name}`", text) for name, text in STATES.items()))
-    yield from _table(("step", "what happens"), ((f"`{name}`", text) for name, text in STEPS.items()))
-
-
 def _events() -> Iterable[str]:
     yield "# Journal events\n"
     yield (
@@ -472,7 +433,7 @@ def _events() -> Iterable[str]:
         yield _doc(kind) + "\n"
         yield from _struct(kind)
     yield "## What events are made of\n"
-    for part in (events.Settings, events.Mail, events.Extra, events.Letter, events.DedupKey):
+    for part in (events.Settings, events.Mail, events.Extra, events.Letter, events.DedupKey, events.Step):
         yield f"### {part.__name__}\n"
         form = " Written as a list in this order." if part.__struct_config__.array_like else ""
         yield _doc(part) + form + "\n"

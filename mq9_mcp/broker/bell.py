@@ -27,9 +27,10 @@ class Ring(NamedTuple):
 class Waiter:
     """One waiting call; rung at most once, then it looks and waits anew."""
 
-    __slots__ = ("addresses", "answered", "future", "group", "since")
+    __slots__ = ("addresses", "answered", "future", "group", "since", "worker")
 
-    def __init__(self, addresses: tuple[str, ...], group: str, since: int) -> None:
+    def __init__(self, addresses: tuple[str, ...], group: str, since: int, worker: str) -> None:
+        self.worker = worker
         self.addresses = addresses
         self.group = group
         self.since = since  # it looks after every bell up to this one anyway
@@ -47,12 +48,14 @@ class Waiter:
 class Bell:
     """Who waits for mail where, first come first served in each group, and who watches which message."""
 
-    def __init__(self, watched: set[int]) -> None:
+    def __init__(self, watched: set[int], followed: set[str]) -> None:
         self._lines: dict[str, dict[str, deque[Waiter]]] = {}  # by address, by group
         self.waits: Collection[str] = self._lines
         self._rung = 0
         self._watched = watched
         self._rungs: dict[int, list[asyncio.Queue[Move]]] = {}
+        self._followed = followed
+        self._followers: dict[str, list[asyncio.Event]] = {}
 
     def arrived(self, address: str, count: int, group: str | None = None) -> None:
         """Wake as many waiters as there are new messages, in ``group`` or in every group."""
@@ -72,9 +75,9 @@ class Bell:
                 waiter.future.set_result(ring)
                 count -= 1
 
-    def wait(self, addresses: tuple[str, ...], group: str) -> Waiter:
+    def wait(self, addresses: tuple[str, ...], group: str, worker: str = "") -> Waiter:
         """Stand in line for mail in any of ``addresses``; ``leave`` when done, rung or not."""
-        waiter = Waiter(addresses, group, self._rung)
+        waiter = Waiter(addresses, group, self._rung, worker)
         for address in addresses:
             self._lines.setdefault(address, {}).setdefault(group, deque()).append(waiter)
         return waiter
@@ -103,11 +106,41 @@ class Bell:
                 for waiter in queue:
                     if not waiter.future.done():
                         waiter.future.set_result(None)
+        for followers in self._followers.values():
+            for moved in followers:
+                moved.set()
 
     def moved(self, message: int, rung: str, reply: int = 0) -> None:
         """Tell those who watch ``message`` how far it has come."""
         for queue in self._rungs.get(message, ()):
             queue.put_nowait(Move(message, rung, reply))
+
+    def task_moved(self, task: str, worker: str | None) -> None:
+        """Wake those who follow ``task``, and the waits of a worker that has something to be told."""
+        for moved in self._followers.get(task, ()):
+            moved.set()
+        if worker is None:
+            return
+        for lines in self._lines.values():
+            for queue in lines.values():
+                for waiter in queue:
+                    if waiter.worker == worker and not waiter.future.done():
+                        waiter.future.set_result(None)
+
+    def follow(self, task: str) -> asyncio.Event:
+        """Set whenever ``task`` moves from now on."""
+        moved = asyncio.Event()
+        self._followers.setdefault(task, []).append(moved)
+        self._followed.add(task)
+        return moved
+
+    def unfollow(self, task: str, moved: asyncio.Event) -> None:
+        """Stop following."""
+        followers = self._followers[task]
+        followers.remove(moved)
+        if not followers:
+            del self._followers[task]
+            self._followed.discard(task)
 
     def watch(self, message: int, queue: asyncio.Queue[Move]) -> None:
         """Put the rungs that ``message`` reaches from now on into ``queue``."""

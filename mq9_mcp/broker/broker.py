@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+from collections.abc import AsyncIterator
 from time import perf_counter
 from typing import Any
 
@@ -16,10 +17,12 @@ from mq9_mcp.broker.receipts import send_and_wait
 from mq9_mcp.broker.secret import secrets
 from mq9_mcp.broker.stream import Stream
 from mq9_mcp.broker.tally import FAULT, HUNG_UP, OK, Tally
+from mq9_mcp.broker.tasks import follow_task, wait_for_task
 from mq9_mcp.domain.commands import Command, MailboxFetch, MailboxSend
 from mq9_mcp.domain.errors import Mq9Error, Unavailable
 from mq9_mcp.domain.plan import Ask
 from mq9_mcp.domain.state import Caller
+from mq9_mcp.domain.task_commands import TaskGet
 from mq9_mcp.engine.base import Engine
 
 UPKEEP_MS = 500  # retention looks at what has grown at least so often
@@ -41,11 +44,12 @@ class Broker:
         self.waiting_max = waiting_max
         self.waiting = 0  # calls that wait for mail or for a rung
         self.tally = Tally()
-        self.bell = Bell(engine.watched)
+        self.bell = Bell(engine.watched, engine.followed)
         engine.listener = self.bell
         self.stopping = False
         self._secrets = secrets()
         self._calls = 0
+        self._told: set[tuple[str, str]] = set()  # (worker, task): a wait ended to tell of a cancel request
         self._idle = asyncio.Event()  # set once the last call of a stopping broker has ended
         self._draining = asyncio.Event()
         self.agents = Agents(engine, fetch_card, self._draining)
@@ -115,6 +119,8 @@ class Broker:
         try:
             if isinstance(command, MailboxFetch):
                 return await self._long_poll(caller, command)
+            if isinstance(command, TaskGet):
+                return await wait_for_task(self, caller, command)
             assert isinstance(command, MailboxSend)
             return await send_and_wait(self.engine, self.bell, caller, command, self.ask(), self._draining)
         finally:
@@ -140,12 +146,13 @@ class Broker:
         rung: Ring | None = None
         try:
             while True:
-                waiter = self.bell.wait(addresses, command.group)
+                waiter = self.bell.wait(addresses, command.group, caller.name)
                 try:
                     reply = await self.engine.execute(caller, command, self.ask())
                     left = deadline - loop.time()
                     if reply["messages"]:
                         rung = None
+                    if reply["messages"] or self._is_news(caller, reply):
                         return reply
                     if left <= 0 or self.stopping:
                         return reply
@@ -157,6 +164,19 @@ class Broker:
                     self.bell.leave(waiter)
         finally:
             self.bell.pass_on(rung)
+
+    def _is_news(self, caller: Caller, reply: dict[str, Any]) -> bool:
+        """True if a fetch that found no mail has something to tell that its caller was not told yet."""
+        if not (reply["cancel_requested"] or self._told):
+            return "follow_ups" in reply
+        asked = {(caller.name, task) for task in reply["cancel_requested"]}
+        fresh = asked - self._told
+        self._told = {one for one in self._told if one[0] != caller.name} | asked
+        return bool(fresh) or "follow_ups" in reply
+
+    def follow_task(self, caller: Caller, task: str, after: int | None) -> AsyncIterator[dict[str, Any]]:
+        """A task's snapshot, then each later entry of its history; with ``after``, the entries behind it."""
+        return follow_task(self, caller, task, after)
 
     async def _keep_up(self) -> None:
         """Let time pass for mailboxes that nobody calls, and run retention."""
@@ -199,6 +219,8 @@ def stopping() -> Unavailable:
 def waits(command: Command) -> bool:
     """True if the call may wait for what somebody else does."""
     if isinstance(command, MailboxFetch):
+        return bool(command.wait_s)
+    if isinstance(command, TaskGet):
         return bool(command.wait_s)
     return isinstance(command, MailboxSend) and command.wait_for is not None
 

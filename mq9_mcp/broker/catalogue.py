@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from mq9_mcp.domain import commands as c
+from mq9_mcp.domain import task_commands as t
 
 
 class Example(NamedTuple):
@@ -36,11 +37,15 @@ class Entry(NamedTuple):
 ALWAYS = ("INVALID_ARGUMENT", "RATE_LIMITED", "STORAGE_UNAVAILABLE", "SHUTTING_DOWN")
 _MESSAGE = (
     "id, mailbox, from, verified, created_at, deliver_at?, expires_at?, priority, parts, tags, dedup_key?, "
-    "state_key?, session, in_reply_to?, reply_to?, metadata?, dead_letter?"
+    "state_key?, session, in_reply_to?, reply_to?, task?, task_state?, metadata?, dead_letter?"
 )
-_DELIVERY = "attempt, fence, lease, leased_until"
+_DELIVERY = "attempt, fence, lease, leased_until, checkpoint?, question?, follow_ups?"
+_TASK = (
+    "{id, state, session, mailbox, asker, worker?, progress?, artifacts, status_message?, history?, "
+    "created_at, updated_at, version, cancel_requested}"
+)
 _MAILBOX = "{address, owner, description?, created_at, expires_at?, settings, counts}"
-_RECEIPT = "{id, mailbox, stored_at, duplicate, session, reached?, reply?}"
+_RECEIPT = "{id, mailbox, stored_at, duplicate, session, task?, reached?, reply?}"
 _SESSION = "{id, state, mailboxes, turns, turns_max, changed_at}"
 _SEND_ERRORS = (
     "MAILBOX_NOT_FOUND",
@@ -52,6 +57,8 @@ _SEND_ERRORS = (
     "MESSAGE_TOO_LARGE",
     "BATCH_TOO_LARGE",
     "MAILBOX_FULL",
+    "TASK_NOT_FOUND",
+    "ILLEGAL_TRANSITION",
 )
 
 _ENTRIES = (
@@ -113,6 +120,7 @@ _ENTRIES = (
             "messages": f"[{{{_MESSAGE}, {_DELIVERY}}}] best first, never more than max",
             "remaining": "how many more wait, counted to 1,000",
             "cancel_requested": "[task] that the caller should stop",
+            "follow_ups": "messages in tasks that the caller works on, if there are new ones",
         },
         ("MAILBOX_NOT_FOUND", "FORBIDDEN", *ALWAYS),
         "read",
@@ -128,14 +136,17 @@ _ENTRIES = (
         c.MailboxAck,
         "Settle leased messages: ack, nack, release, extend or reject; send replies in the same commit.",
         {
-            "results": "[{id, outcome, ok, error?, leased_until?}] in the order of items",
+            "results": (
+                "[{id, outcome, ok, error?, leased_until?, cancel_requested?, follow_ups?}] "
+                "in the order of items"
+            ),
             "receipts": f"[{_RECEIPT}] of send, if there was one",
+            "tasks": "[{task, leased_until?, follow_ups?}] of tasks, if there were any",
         },
-        ("LEASE_LOST", *_SEND_ERRORS, *ALWAYS),
+        ("LEASE_LOST", "VERSION_CONFLICT", *_SEND_ERRORS, *ALWAYS),
         "read",
         "mailbox",
         (Example("a lease that is none: its result says so", {"items": [{"lease": "1.1.none"}]}),),
-        hidden=("tasks",),
     ),
     Entry(
         "mailbox_query",
@@ -160,6 +171,62 @@ _ENTRIES = (
         ("MAILBOX_NOT_FOUND", "MESSAGE_NOT_FOUND", "FORBIDDEN", *ALWAYS),
         "manage",
         "mailbox",
+        (),
+    ),
+    Entry(
+        "task_get",
+        t.TaskGet,
+        "A task as it stands; with wait_s, wait until it is newer than after_version.",
+        {"task": _TASK},
+        ("TASK_NOT_FOUND", *ALWAYS),
+        "read",
+        "task",
+        (),
+    ),
+    Entry(
+        "task_list",
+        t.TaskList,
+        "Tasks that the caller asked for or whose mailbox it owns, newest first; artifacts without parts.",
+        {
+            "tasks": f"[{_TASK}]",
+            "next_cursor": "if there are more",
+            "remaining": "how many more, counted to 1,000",
+        },
+        ALWAYS,
+        "read",
+        "task",
+        (Example("the tasks that wait for an answer", {"state": "input-required"}),),
+    ),
+    Entry(
+        "task_update",
+        t.TaskUpdate,
+        "Tell how work on a leased task goes, ask a question, or end it; renews the lease.",
+        {
+            "task": _TASK,
+            "leased_until": "while the lease goes on",
+            "follow_ups": "[message] that came since the worker was last told",
+        },
+        (
+            "TASK_NOT_FOUND",
+            "LEASE_LOST",
+            "ILLEGAL_TRANSITION",
+            "VERSION_CONFLICT",
+            "MESSAGE_TOO_LARGE",
+            "BATCH_TOO_LARGE",
+            *ALWAYS,
+        ),
+        "update",
+        "task",
+        (),
+    ),
+    Entry(
+        "task_cancel",
+        t.TaskCancel,
+        "Cancel a task; whoever works on it is asked to stop.",
+        {"task": _TASK},
+        ("TASK_NOT_FOUND", "ILLEGAL_TRANSITION", *ALWAYS),
+        "cancel",
+        "task",
         (),
     ),
     Entry(
@@ -261,10 +328,11 @@ _ENTRIES = (
     Entry(
         "session_get",
         c.SessionGet,
-        "Read a conversation: its messages in store order, from every mailbox that the caller may read.",
+        "Read a conversation: its messages and its tasks' states in order, as far as the caller may read.",
         {
             "session": "{id, state, mailboxes, turns}; state is open, halted or closed",
-            "entries": f"[{{kind, {_MESSAGE}}}] in store order; kind is message",
+            "entries": f"[{{kind, {_MESSAGE}}}] in store order; kind is message; between them "
+            "{kind, task, number, at, state, from, reason?} where a task came to a state; kind is task",
             "next_after": "if there are more",
         },
         ("SESSION_NOT_FOUND", *ALWAYS),
@@ -383,7 +451,6 @@ CATALOGUE: dict[str, Entry] = {entry.name: entry for entry in (*_ENTRIES, *_AGEN
 
 # Named by the contract, not part of this version: refused by name, with what they belong to.
 LATER: dict[str, str] = {
-    **dict.fromkeys(("task_get", "task_list", "task_update", "task_cancel"), "tasks"),
     **dict.fromkeys(("push_set", "push_list", "push_delete"), "push notifications"),
     "audit_query": "audit queries",
 }

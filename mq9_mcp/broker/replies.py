@@ -6,218 +6,55 @@ An optional field is left out where it has nothing to say, never null (contract,
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
-from mq9_mcp.domain.commands import MessageId, Priority
-from mq9_mcp.domain.delivery import DeliveryState
-from mq9_mcp.domain.errors import CODES
-
-Code = Annotated[
-    str, Meta(description="Stable; programs read this.", extra_json_schema={"enum": list(CODES)})
-]
-Remaining = Annotated[int, Meta(ge=0, le=1000, description="How many more, counted to 1,000.")]
-Cursor = Annotated[str, Meta(description="cursor of the next page; left out on the last one.")]
-
-
-SessionState = Literal["open", "halted", "closed"]
-
-
-class Shape(Struct, kw_only=True, frozen=True):
-    """What the wire shows."""
-
-
-class Error(Shape, kw_only=True, frozen=True):
-    """Why a call, or one item of it, was refused."""
-
-    code: Code
-    message: Annotated[str, Meta(description="Names the value seen and the values accepted.")]
-    hint: Annotated[str, Meta(description="The next call.")] | UnsetType = UNSET
-    details: Annotated[dict[str, Any], Meta(description="The same as data.")] | UnsetType = UNSET
+from mq9_mcp.broker.shapes import (
+    Agent,
+    CardedAgent,
+    Cursor,
+    FoundAgent,
+    FoundMessage,
+    Group,
+    LeasedMessage,
+    Mailbox,
+    Message,
+    Receipt,
+    Redriven,
+    Remaining,
+    Result,
+    Session,
+    SessionHead,
+    SessionMessage,
+    SessionTask,
+    Shape,
+    Skipped,
+    Task,
+    Waiting,
+)
 
 
-class ErrorReply(Shape, kw_only=True, frozen=True):
-    """The one shape of every refusal."""
+class TaskReply(Shape, kw_only=True, frozen=True):
+    """One task."""
 
-    error: Error
-
-
-class Part(Shape, kw_only=True, frozen=True):
-    """An A2A Part: exactly one of text, data, raw and url."""
-
-    text: str | UnsetType = UNSET
-    data: Annotated[Any, Meta(description="Any JSON value; integers of any size survive exactly.")] = UNSET
-    raw: (
-        Annotated[str, Meta(description="Bytes in base64.", extra_json_schema={"contentEncoding": "base64"})]
-        | UnsetType
-    ) = UNSET
-    url: str | UnsetType = UNSET
-    filename: str | UnsetType = UNSET
-    mediaType: str | UnsetType = UNSET
-    metadata: dict[str, Any] | UnsetType = UNSET
+    task: Task
 
 
-class RetentionView(Shape, kw_only=True, frozen=True):
-    """How long settled mail stays."""
+class TaskListReply(Shape, kw_only=True, frozen=True):
+    """A page of tasks."""
 
-    age_s: int
-    bytes: int
-
-
-class SettingsView(Shape, kw_only=True, frozen=True):
-    """A mailbox's settings, complete; what is none is left out."""
-
-    max_attempts: int
-    dead_letter: str
-    dead_letter_expired: bool
-    backoff_first_s: int
-    backoff_max_s: int
-    exactly_once: bool
-    retention: RetentionView
-    messages_max: int
-    bytes_max: int
-    dedup_window_s: int
-    ttl_s: int | UnsetType = UNSET
-    ordered_by: Literal["session"] | UnsetType = UNSET
+    tasks: list[Task]
+    remaining: Remaining
+    next_cursor: Cursor | UnsetType = UNSET
 
 
-class Counts(Shape, kw_only=True, frozen=True):
-    """How much a mailbox holds."""
+class TaskUpdateReply(Shape, kw_only=True, frozen=True):
+    """The task after an update, and what its worker did not know."""
 
-    unsettled: int
-    unsettled_bytes: int
-    delayed: int
-    settled: int
-    settled_bytes: int
-    groups: int
-
-
-class Mailbox(Shape, kw_only=True, frozen=True):
-    """A mailbox as its owner sees it."""
-
-    address: str
-    owner: str
-    created_at: datetime
-    settings: SettingsView
-    counts: Counts
-    description: str | UnsetType = UNSET
-    expires_at: datetime | UnsetType = UNSET
-
-
-class DeadLetter(Shape, kw_only=True, frozen=True):
-    """Where a dead letter came from, and why it is one."""
-
-    id: MessageId
-    source: str
-    group: str
-    reason: str
-    attempts: int
-    description: str | UnsetType = UNSET
-    first_attempt_at: datetime | UnsetType = UNSET
-    last_attempt_at: datetime | UnsetType = UNSET
-
-
-class Message(Shape, kw_only=True, frozen=True, rename={"from_": "from"}):
-    """A message as it was stored."""
-
-    id: MessageId
-    mailbox: str
-    from_: Annotated[str, Meta(description="The agent that sent it, else principal:<name>.")]
-    verified: Annotated[bool, Meta(description="A credential proved who sent it.")]
-    created_at: datetime
-    priority: Priority
-    parts: list[Part]
-    tags: list[str]
-    session: str
-    deliver_at: datetime | UnsetType = UNSET
-    expires_at: datetime | UnsetType = UNSET
-    dedup_key: str | UnsetType = UNSET
-    state_key: str | UnsetType = UNSET
-    in_reply_to: MessageId | UnsetType = UNSET
-    reply_to: str | UnsetType = UNSET
-    metadata: dict[str, Any] | UnsetType = UNSET
-    traceparent: str | UnsetType = UNSET
-    tracestate: str | UnsetType = UNSET
-    dead_letter: DeadLetter | UnsetType = UNSET
-
-
-class LeasedMessage(Message, kw_only=True, frozen=True, rename={"from_": "from"}):
-    """A message in the caller's hands until ``leased_until``."""
-
-    attempt: Annotated[int, Meta(ge=1, description="Failed attempts, and this one.")]
-    fence: Annotated[int, Meta(ge=1, description="Rises with every lease; pass it on to outside effects.")]
-    lease: Annotated[str, Meta(description="The token that settles it.")]
-    leased_until: datetime
-
-
-class Delivery(Shape, kw_only=True, frozen=True):
-    """Where a message stands in one group."""
-
-    group: str
-    state: DeliveryState
-    attempt: int
-    worker: str | UnsetType = UNSET
-
-
-class FoundMessage(Message, kw_only=True, frozen=True, rename={"from_": "from"}):
-    """A message and where it stands in every group."""
-
-    deliveries: list[Delivery]
-
-
-class Receipt(Shape, kw_only=True, frozen=True):
-    """The message is on disk."""
-
-    id: MessageId
-    mailbox: str
-    stored_at: datetime
-    duplicate: Annotated[bool, Meta(description="The dedup_key was known: nothing was stored again.")]
-    session: str
-    reached: (
-        Annotated[
-            Literal["stored", "leased", "acked", "replied", "dead", "expired", "withdrawn", "canceled"],
-            Meta(description="How far it came while wait_for waited."),
-        ]
-        | UnsetType
-    ) = UNSET
-    reply: Annotated[Message, Meta(description="A copy of the reply.")] | UnsetType = UNSET
-
-
-class Result(Shape, kw_only=True, frozen=True):
-    """What became of one item of an ack."""
-
-    outcome: Literal["ack", "nack", "release", "extend", "reject"]
-    ok: bool
-    id: MessageId | UnsetType = UNSET
-    error: Error | UnsetType = UNSET
+    task: Task
     leased_until: datetime | UnsetType = UNSET
-
-
-class Group(Shape, kw_only=True, frozen=True):
-    """An independent reader of a mailbox."""
-
-    name: str
-    mailbox: str
-    fetched_at: datetime
-    waiting: int
-    leased: int
-    backoff: int
-
-
-class Redriven(Shape, kw_only=True, frozen=True):
-    """A dead letter that went back."""
-
-    letter: MessageId
-    id: MessageId
-    mailbox: str
-
-
-class Skipped(Shape, kw_only=True, frozen=True):
-    """A dead letter that stays."""
-
-    id: MessageId
-    error: Error
+    follow_ups: list[Message] | UnsetType = UNSET
 
 
 class MailboxCreateReply(Shape, kw_only=True, frozen=True):
@@ -259,6 +96,7 @@ class MailboxFetchReply(Shape, kw_only=True, frozen=True):
     messages: list[LeasedMessage]
     remaining: Remaining
     cancel_requested: list[str]
+    follow_ups: list[Message] | UnsetType = UNSET
 
 
 class MailboxAckReply(Shape, kw_only=True, frozen=True):
@@ -266,6 +104,7 @@ class MailboxAckReply(Shape, kw_only=True, frozen=True):
 
     results: list[Result]
     receipts: list[Receipt] | UnsetType = UNSET
+    tasks: list[TaskUpdateReply] | UnsetType = UNSET
 
 
 class MailboxQueryReply(Shape, kw_only=True, frozen=True):
@@ -308,39 +147,6 @@ class GroupDeleteReply(Shape, kw_only=True, frozen=True):
     deleted: str
 
 
-class Agent(Shape, kw_only=True, frozen=True):
-    """An agent: its mailbox has its name."""
-
-    name: str
-    mailbox: str
-    version: int
-    status: Literal["available", "busy", "away", "offline"]
-    load: float | UnsetType = UNSET
-    note: str | UnsetType = UNSET
-
-
-class CardedAgent(Agent, kw_only=True, frozen=True):
-    """An agent with its A2A AgentCard."""
-
-    card: dict[str, Any]
-
-
-class FoundAgent(CardedAgent, kw_only=True, frozen=True):
-    """An agent that was found; score, reason and skill where something was asked for."""
-
-    score: float | UnsetType = UNSET
-    reason: str | UnsetType = UNSET
-    skill: str | UnsetType = UNSET
-
-
-class Waiting(Shape, kw_only=True, frozen=True):
-    """How much waits in each tier."""
-
-    critical: int
-    urgent: int
-    normal: int
-
-
 class AgentRegisterReply(Shape, kw_only=True, frozen=True):
     """The agent, and whether it was not there before."""
 
@@ -370,33 +176,11 @@ class AgentDiscoverReply(Shape, kw_only=True, frozen=True):
     next_cursor: Cursor | UnsetType = UNSET
 
 
-class SessionHead(Shape, kw_only=True, frozen=True):
-    """A conversation: ``turns`` counts every message ever sent into it."""
-
-    id: str
-    state: SessionState
-    mailboxes: Annotated[list[str], Meta(description="Those in it that the caller may know.")]
-    turns: Annotated[int, Meta(ge=0)]
-
-
-class Session(SessionHead, kw_only=True, frozen=True):
-    """A session as operators see it."""
-
-    turns_max: Annotated[int, Meta(ge=1, description="Messages that it takes before it is halted.")]
-    changed_at: datetime
-
-
-class SessionEntry(Message, kw_only=True, frozen=True, rename={"from_": "from"}):
-    """A message in its conversation."""
-
-    kind: Literal["message"]
-
-
 class SessionGetReply(Shape, kw_only=True, frozen=True):
     """A page of a conversation, in store order."""
 
     session: SessionHead
-    entries: list[SessionEntry]
+    entries: list[SessionMessage | SessionTask]
     next_after: Annotated[str, Meta(description="after of the next page.")] | UnsetType = UNSET
 
 
@@ -421,6 +205,10 @@ REPLIES: dict[str, type[Shape]] = {
     "mailbox_ack": MailboxAckReply,
     "mailbox_query": MailboxQueryReply,
     "mailbox_delete": MailboxDeleteReply,
+    "task_get": TaskReply,
+    "task_list": TaskListReply,
+    "task_update": TaskUpdateReply,
+    "task_cancel": TaskReply,
     "mailbox_list": MailboxListReply,
     "mailbox_get": MailboxReply,
     "mailbox_update": MailboxReply,

@@ -68,7 +68,7 @@ class MessageArguments(TypedDict, total=False):
     session: The conversation it belongs to.
     in_reply_to: The message it answers; gives to and session if they are left out.
     reply_to: Where answers go; the sender's mailbox if left out.
-    task: Tasks are not part of this version.
+    task: true, or {timeout_s}: opens a task. A task id: continues that task.
     intent: Routing by intent is not part of this version.
     park: Routing by intent is not part of this version.
     metadata: A JSON object, carried through.
@@ -90,7 +90,7 @@ class MessageArguments(TypedDict, total=False):
     session: str
     in_reply_to: int
     reply_to: str
-    task: Any
+    task: bool | TaskOptions | str
     intent: Any
     park: Any
     metadata: Mapping[str, Any]
@@ -115,3 +115,80 @@ class AckItem(TypedDict, total=False):
     lease_s: float
     reason: str
     description: str
+
+
+class TaskOptions(TypedDict, total=False):
+    """What a new task may be told.
+
+    timeout_s: Fails so long after it was submitted.
+    """
+
+    timeout_s: float
+
+
+class Progress(TypedDict, total=False):
+    """How far a task is.
+
+    done: How much is done.
+    total: How much there is to do.
+    note: What is being done, for people.
+    """
+
+    done: int | float
+    total: int | float
+    note: str
+
+
+class Artifact(TypedDict, total=False):
+    """A result of a task, or a piece of one.
+
+    artifact_id: Names the artifact; a new one if left out.
+    name: What it is, for people.
+    text: Shorthand for one text part.
+    data: Shorthand for one data part.
+    parts: 1 to 64 A2A Parts: text, data, raw or url.
+    append: Its parts go behind those of the artifact; else it replaces it.
+    last_chunk: Nothing more is appended to it.
+    """
+
+    artifact_id: str
+    name: str
+    text: str
+    data: Mapping[str, Any] | Sequence[Any] | str | float | int | bool
+    parts: Sequence[Mapping[str, Any]]
+    append: bool
+    last_chunk: bool
+
+
+class TaskUpdate(TypedDict, total=False):
+    """Arguments of ``task_update``: a worker's word about a task that it holds the lease of.
+
+    task: The task.
+    lease: The lease on its work message.
+    state: What the task becomes; submitted gives it back. All but working end the lease.
+    message: A word to the asker: text, or A2A Parts.
+    progress: How far it is.
+    checkpoint: Where to go on from, for whoever gets the next lease; up to 256 KiB.
+    artifacts: Results, or pieces of them.
+    lease_s: The new lease, counted from now.
+    expected_version: Refuse if the task has another version.
+    """
+
+    task: Required[str]
+    lease: Required[str]
+    state: Literal[
+        "submitted",
+        "working",
+        "input-required",
+        "auth-required",
+        "completed",
+        "failed",
+        "canceled",
+        "rejected",
+    ]
+    message: str | Sequence[Mapping[str, Any]]
+    progress: Progress
+    checkpoint: Mapping[str, Any] | Sequence[Any] | str | float | int | bool
+    artifacts: Sequence[Artifact]
+    lease_s: float
+    expected_version: int

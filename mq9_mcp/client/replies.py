@@ -92,6 +92,8 @@ _MessageHead = TypedDict(
         "session": str,
         "in_reply_to": NotRequired[int],
         "reply_to": NotRequired[str],
+        "task": NotRequired[str],
+        "task_state": NotRequired[str],
         "metadata": NotRequired[dict[str, Any]],
         "traceparent": NotRequired[str],
         "tracestate": NotRequired[str],
@@ -104,8 +106,15 @@ class Message(_MessageHead):
     """A message as it is stored, the same for every reader."""
 
 
+StatusMessage = TypedDict("StatusMessage", {"from": str, "created_at": str, "parts": list[Part]})
+
+
 class FetchedMessage(_MessageHead):
-    """A message under a lease."""
+    """A message under a lease. A task's comes with what is needed to go on."""
+
+    checkpoint: NotRequired[Any]
+    question: NotRequired[StatusMessage]
+    follow_ups: NotRequired[list[Message]]
 
     attempt: int
     fence: int
@@ -127,6 +136,7 @@ class Receipt(TypedDict):
     stored_at: str
     duplicate: bool
     session: str
+    task: NotRequired[str]
     reached: NotRequired[str]
     reply: NotRequired[Message]
 
@@ -139,6 +149,84 @@ class Result(TypedDict):
     ok: bool
     error: NotRequired[ErrorShape]
     leased_until: NotRequired[str]
+    cancel_requested: NotRequired[bool]
+    follow_ups: NotRequired[list[Message]]
+
+
+class ProgressShape(TypedDict, total=False):
+    """How far a task is."""
+
+    done: float
+    total: float
+    note: str
+
+
+class ArtifactShape(TypedDict):
+    """A result of a task; ``task_list`` leaves out its parts."""
+
+    artifact_id: str
+    name: NotRequired[str]
+    parts: NotRequired[list[Part]]
+    last_chunk: NotRequired[bool]
+
+
+HistoryEntry = TypedDict(
+    "HistoryEntry",
+    {
+        "number": int,
+        "at": str,
+        "kind": str,
+        "state": str,
+        "from": str,
+        "message": NotRequired[int],
+        "reason": NotRequired[str],
+        "parts": NotRequired[list[Part]],
+        "progress": NotRequired[ProgressShape],
+        "artifact": NotRequired[dict[str, Any]],
+        "checkpoint": NotRequired[Any],
+    },
+)
+
+
+class Task(TypedDict):
+    """A task as it stands."""
+
+    id: str
+    state: str
+    session: str
+    mailbox: str
+    asker: str
+    worker: NotRequired[str]
+    progress: NotRequired[ProgressShape]
+    artifacts: list[ArtifactShape]
+    status_message: NotRequired[StatusMessage]
+    history: NotRequired[list[HistoryEntry]]
+    created_at: str
+    updated_at: str
+    version: int
+    cancel_requested: bool
+
+
+class TaskReply(TypedDict):
+    """The reply to ``task_get`` and ``task_cancel``."""
+
+    task: Task
+
+
+class TaskListReply(TypedDict):
+    """The reply to ``task_list``."""
+
+    tasks: list[Task]
+    next_cursor: NotRequired[str]
+    remaining: int
+
+
+class TaskUpdateReply(TypedDict):
+    """The reply to ``task_update``."""
+
+    task: Task
+    leased_until: NotRequired[str]
+    follow_ups: NotRequired[list[Message]]
 
 
 class Group(TypedDict):
@@ -192,6 +280,7 @@ class FetchReply(TypedDict):
     messages: list[FetchedMessage]
     remaining: int
     cancel_requested: list[str]
+    follow_ups: NotRequired[list[Message]]
 
 
 class AckReply(TypedDict):
@@ -199,6 +288,7 @@ class AckReply(TypedDict):
 
     results: list[Result]
     receipts: NotRequired[list[Receipt]]
+    tasks: NotRequired[list[TaskUpdateReply]]
 
 
 class QueryReply(TypedDict):
@@ -333,17 +423,31 @@ class Session(SessionHead):
     changed_at: str
 
 
-class SessionEntry(_MessageHead):
+class SessionMessage(_MessageHead):
     """A message in its conversation."""
 
-    kind: str
+    kind: Literal["message"]
+
+
+SessionTask = TypedDict(
+    "SessionTask",
+    {
+        "kind": Literal["task"],
+        "task": str,
+        "number": int,
+        "at": str,
+        "state": str,
+        "from": str,
+        "reason": NotRequired[str],
+    },
+)
 
 
 class SessionGetReply(TypedDict):
     """The reply to ``session_get``."""
 
     session: SessionHead
-    entries: list[SessionEntry]
+    entries: list[SessionMessage | SessionTask]
     next_after: NotRequired[str]
 
 

@@ -102,8 +102,11 @@ def _sent(state: State, event: e.Sent) -> None:
         state.sessions.keep(msgspec.structs.replace(record))
     for mail in event.mails:
         store(state, mail, event.at)
-        if mail.session is not None:
+        if mail.session is not None and not event.apart:
             state.sessions.join(mail.session, mail.mailbox, mail.sender, event.at)
+    if event.joined:
+        for id in event.joined:
+            _join(state, id, event.at)
     for number, key in event.keys:
         _remember_key(state, state.mailboxes[number], key)
     for id in event.withdrawn:
@@ -112,6 +115,12 @@ def _sent(state: State, event: e.Sent) -> None:
     for id in event.superseded:
         mail = state.mails[id]
         supersede(state.mailboxes[mail.mailbox], mail, "withdrawn")
+
+
+def _join(state: State, id: int, at: int) -> None:
+    """A follow-up: stored, and in no group's line; its task tells the worker of it."""
+    mail = state.mails[id]
+    end_messages(state, state.mailboxes[mail.mailbox], (id,), at)
 
 
 def _remember_key(state: State, mailbox: Mailbox, key: e.DedupKey) -> None:

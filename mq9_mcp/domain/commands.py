@@ -6,54 +6,41 @@ argument out; an unknown argument is refused (contract, sections 8 and 12).
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
+from mq9_mcp.domain.agent_commands import AgentDiscover as AgentDiscover
+from mq9_mcp.domain.agent_commands import AgentRegister as AgentRegister
+from mq9_mcp.domain.agent_commands import AgentReport as AgentReport
+from mq9_mcp.domain.agent_commands import AgentUnregister as AgentUnregister
+from mq9_mcp.domain.arguments import TIERS as TIERS
+from mq9_mcp.domain.arguments import (
+    Address,
+    Cursor,
+    Description,
+    Key,
+    LeaseSeconds,
+    MessageId,
+    Name,
+    PageLimit,
+    Reason,
+    SessionName,
+    Tags,
+    Time,
+    Trace,
+    Wait,
+)
+from mq9_mcp.domain.arguments import Command as Command
+from mq9_mcp.domain.arguments import Priority as Priority
+from mq9_mcp.domain.arguments import help_text as _help
 from mq9_mcp.domain.limits import limit
-from mq9_mcp.domain.names import ADDRESS_PATTERN, DEFAULT_GROUP, NAME_PATTERN, TEXT_PATTERN
-
-
-def _help(text: str) -> Meta:
-    return Meta(description=text)
-
-
-Priority = Literal["critical", "urgent", "normal"]
-TIERS: tuple[Priority, ...] = ("critical", "urgent", "normal")
-
-Address = Annotated[
-    str,
-    Meta(
-        min_length=1,
-        max_length=limit("address_characters_max"),
-        pattern=ADDRESS_PATTERN,
-        description="A mailbox address: a-z 0-9 . _ -, first and last a letter or digit, no '..'.",
-    ),
-]
-Name = Annotated[str, Meta(min_length=1, max_length=limit("name_characters_max"), pattern=NAME_PATTERN)]
-Key = Annotated[str, Meta(min_length=1, max_length=limit("key_characters_max"), pattern=NAME_PATTERN)]
-SessionName = Annotated[
-    str, Meta(min_length=1, max_length=limit("session_characters_max"), pattern=NAME_PATTERN)
-]
-MessageId = Annotated[int, Meta(ge=1, lt=2**53)]
-Tag = Annotated[str, Meta(min_length=1, max_length=limit("tag_characters_max"), pattern=NAME_PATTERN)]
-Tags = Annotated[list[Tag], Meta(max_length=limit("tags_max"))]
-Time = Annotated[datetime, Meta(tz=True)]
-Reason = Annotated[str, Meta(max_length=limit("reason_characters_max"), pattern=TEXT_PATTERN)]
-Description = Annotated[str, Meta(max_length=limit("description_characters_max"), pattern=TEXT_PATTERN)]
-Trace = Annotated[str, Meta(max_length=limit("trace_characters_max"), pattern=TEXT_PATTERN)]
-Wait = Annotated[float, Meta(ge=0, le=limit("wait_s_max"))]
-LeaseSeconds = Annotated[float, Meta(ge=1, le=limit("lease_s_max"))]
-Cursor = Annotated[str, Meta(max_length=256, pattern=TEXT_PATTERN)]
-PageLimit = Annotated[int, Meta(ge=1, le=limit("query_limit_max"))]
-
-
-AgentCursor = Annotated[str, Meta(max_length=128, pattern=TEXT_PATTERN)]
-
-
-class Command(Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
-    """The arguments of one call."""
+from mq9_mcp.domain.names import DEFAULT_GROUP, TEXT_PATTERN
+from mq9_mcp.domain.session_commands import SessionClose as SessionClose
+from mq9_mcp.domain.session_commands import SessionGet as SessionGet
+from mq9_mcp.domain.session_commands import SessionList as SessionList
+from mq9_mcp.domain.session_commands import SessionReopen as SessionReopen
+from mq9_mcp.domain.task_commands import TaskUpdate
 
 
 class Retention(Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
@@ -153,6 +140,18 @@ class MailboxDrop(Command, kw_only=True, frozen=True):
     address: Annotated[Address, _help("The mailbox to remove with its messages and groups.")]
 
 
+class TaskOptions(Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
+    """What a new task may be told."""
+
+    timeout_s: (
+        Annotated[
+            float,
+            Meta(gt=0, le=limit("delay_s_max"), description="Fails so long after it was submitted."),
+        ]
+        | None
+    ) = None
+
+
 class MessageArguments(Command, kw_only=True, frozen=True):
     """What one message is made of (contract, section 2)."""
 
@@ -187,7 +186,13 @@ class MessageArguments(Command, kw_only=True, frozen=True):
         | None
     ) = None
     reply_to: Annotated[Address, _help("Where answers go; the sender's mailbox if left out.")] | None = None
-    task: Annotated[Any, _help("Tasks are not part of this version.")] = None
+    task: (
+        Annotated[
+            bool | TaskOptions | Annotated[str, Meta(min_length=1, max_length=128)],
+            _help("true, or {timeout_s}: opens a task. A task id: continues that task."),
+        ]
+        | None
+    ) = None
     intent: Annotated[Any, _help("Routing by intent is not part of this version.")] = None
     park: Annotated[Any, _help("Routing by intent is not part of this version.")] = None
     metadata: Annotated[dict[str, Any], _help("A JSON object, carried through.")] | None = None
@@ -283,7 +288,17 @@ class MailboxAck(Command, kw_only=True, frozen=True):
         ]
         | None
     ) = None
-    tasks: Annotated[Any, _help("Tasks are not part of this version.")] = None
+    tasks: (
+        Annotated[
+            list[TaskUpdate],
+            Meta(
+                min_length=1,
+                max_length=limit("ack_items_max"),
+                description="Task updates in the same commit.",
+            ),
+        ]
+        | None
+    ) = None
 
 
 class MailboxQuery(Command, kw_only=True, frozen=True, rename={"from_": "from"}):
@@ -376,121 +391,3 @@ class GroupDelete(Command, kw_only=True, frozen=True):
 
     mailbox: Annotated[Address, _help("The mailbox; the caller's own if left out.")] | None = None
     group: Annotated[Name, _help("The group.")]
-
-
-CardUrl = Annotated[str, Meta(min_length=1, max_length=limit("url_characters_max"), pattern=TEXT_PATTERN)]
-
-
-class AgentRegister(Command, kw_only=True, frozen=True):
-    """Arguments of ``agent_register``: exactly one of ``card``, ``card_url`` and ``mcp_server``."""
-
-    name: Annotated[Address, _help("Its address; made from the card's name if left out.")] | None = None
-    card: (
-        Annotated[
-            dict[str, Any],
-            _help(
-                "An A2A 1.0 AgentCard, or {name, description, skills: [{name, description, tags, examples}]}."
-            ),
-        ]
-        | None
-    ) = None
-    card_url: Annotated[CardUrl, _help("Where the AgentCard is fetched from, http or https.")] | None = None
-    mcp_server: Annotated[Any, _help("Agents made of MCP servers are not part of this version.")] = None
-
-
-class AgentUnregister(Command, kw_only=True, frozen=True):
-    """Arguments of ``agent_unregister``."""
-
-    name: Annotated[Address, _help("The agent.")]
-    delete_mail: Annotated[bool, _help("Drop its mailbox too, with everything in it.")] = False
-
-
-class AgentReport(Command, kw_only=True, frozen=True):
-    """Arguments of ``agent_report``, the heartbeat; what is left out is not known any more."""
-
-    name: Annotated[Address, _help("The agent; the one that the caller acts as if left out.")] | None = None
-    status: Annotated[Literal["available", "busy", "offline"], _help("How it is.")]
-    load: Annotated[float, Meta(ge=0, le=1, description="How much it has to do: 0 idle, 1 full.")] | None = (
-        None
-    )
-    note: Annotated[Reason, _help("What it is at, in a word.")] | None = None
-
-
-class AgentDiscover(Command, kw_only=True, frozen=True):
-    """Arguments of ``agent_discover``; without ``text`` it lists by name."""
-
-    text: (
-        Annotated[
-            str,
-            Meta(
-                min_length=1,
-                max_length=limit("discover_text_characters_max"),
-                pattern=TEXT_PATTERN,
-                description="What is to be done, in words; the best fit comes first.",
-            ),
-        ]
-        | None
-    ) = None
-    tags_any: Annotated[Tags, _help("Agents with a skill that has at least one of these.")] = []
-    skill: (
-        Annotated[
-            str,
-            Meta(
-                min_length=1,
-                max_length=limit("card_label_characters_max"),
-                pattern=NAME_PATTERN,
-                description="Agents with the skill of this id or name.",
-            ),
-        ]
-        | None
-    ) = None
-    status: (
-        Annotated[Literal["available", "busy", "away", "offline"], _help("Only agents that are so.")] | None
-    ) = None
-    limit: Annotated[PageLimit, _help("Agents on a page.")] = limit("query_limit_default")
-    cursor: Annotated[AgentCursor, _help("next_cursor of the page before.")] | None = None
-
-
-class SessionGet(Command, kw_only=True, frozen=True):
-    """Arguments of ``session_get``."""
-
-    session: Annotated[SessionName, _help("The session of a message, or a name of your own.")]
-    after: Annotated[str | MessageId, _help("next_after of the page before, or a message id.")] | None = None
-    limit: Annotated[PageLimit, _help("Entries on a page.")] = limit("session_limit_default")
-
-
-class SessionList(Command, kw_only=True, frozen=True):
-    """Arguments of ``session_list``."""
-
-    state: Annotated[Literal["open", "halted", "closed"], _help("Only sessions in this state.")] | None = None
-    mailbox: Annotated[Address, _help("Only sessions with messages to this mailbox.")] | None = None
-    sender: (
-        Annotated[str, Meta(max_length=200, pattern=TEXT_PATTERN, description="Only with this sender.")]
-        | None
-    ) = None
-    since: Annotated[Time, _help("Only sessions that changed at or after.")] | None = None
-    limit: Annotated[PageLimit, _help("Sessions on a page.")] = limit("query_limit_default")
-    cursor: Annotated[Cursor, _help("next_cursor of the page before.")] | None = None
-
-
-class SessionClose(Command, kw_only=True, frozen=True):
-    """Arguments of ``session_close``: no more messages; what is there is delivered and settled."""
-
-    session: Annotated[SessionName, _help("The session.")]
-
-
-class SessionReopen(Command, kw_only=True, frozen=True):
-    """Arguments of ``session_reopen``: messages again, up to a higher limit."""
-
-    session: Annotated[SessionName, _help("The session.")]
-    turns_max: (
-        Annotated[
-            int,
-            Meta(
-                ge=1,
-                le=limit("turns_max_most"),
-                description="Messages that the session may hold in all; 1,000 more than now if left out.",
-            ),
-        ]
-        | None
-    ) = None

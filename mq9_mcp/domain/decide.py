@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mq9_mcp.domain import commands as c
+from mq9_mcp.domain import task_commands as t
 from mq9_mcp.domain.agent import decide_register, decide_report, decide_unregister
 from mq9_mcp.domain.dead import decide_redrive
 from mq9_mcp.domain.discovery import decide_discover
@@ -24,7 +25,12 @@ from mq9_mcp.domain.mailbox import (
 from mq9_mcp.domain.message import decide_send
 from mq9_mcp.domain.plan import Plan
 from mq9_mcp.domain.session import decide_close, decide_reopen
-from mq9_mcp.domain.settle import decide_ack
+from mq9_mcp.domain.task_update import (
+    decide_ack_and_update,
+    decide_task_cancel,
+    decide_task_get,
+    decide_task_update,
+)
 
 Decide = Callable[[Plan, Any], dict[str, Any]]
 
@@ -35,7 +41,7 @@ DECIDE: dict[type[c.Command], Decide] = {
     c.MailboxList: decide_list,
     c.MailboxDrop: decide_drop,
     c.MailboxSend: decide_send,
-    c.MailboxAck: decide_ack,
+    c.MailboxAck: decide_ack_and_update,
     c.MailboxDelete: decide_delete,
     c.MailboxRedrive: decide_redrive,
     c.GroupList: decide_group_list,
@@ -47,6 +53,9 @@ DECIDE: dict[type[c.Command], Decide] = {
     c.AgentDiscover: decide_discover,
     c.SessionClose: decide_close,
     c.SessionReopen: decide_reopen,
+    t.TaskUpdate: decide_task_update,
+    t.TaskCancel: decide_task_cancel,
+    t.TaskGet: decide_task_get,
 }
 
 

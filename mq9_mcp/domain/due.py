@@ -17,6 +17,7 @@ from mq9_mcp.domain.message import replaced_by
 from mq9_mcp.domain.plan import Plan
 from mq9_mcp.domain.settle import close
 from mq9_mcp.domain.state import Group, Mailbox, due_now
+from mq9_mcp.domain.task_lease import decide_timeouts
 
 
 def decide_end(plan: Plan, mailbox: Mailbox) -> None:
@@ -130,4 +131,5 @@ STAGES: tuple[Stage, ...] = (
     decide_expiry,
     decide_idle,
     decide_away,
+    decide_timeouts,
 )

@@ -52,6 +52,7 @@ class Extra(Struct, frozen=True, omit_defaults=True, gc=False):
     state_key: str | None = None
     only_group: str | None = None
     letter: Letter | None = None
+    task: str | None = None
 
 
 class Mail(Struct, array_like=True, gc=False):
@@ -83,6 +84,17 @@ class DedupKey(Struct, array_like=True, gc=False):
     at: int
     digest: int
     session: str | None = None
+    task: str | None = None
+
+
+class Step(Struct, array_like=True, gc=False):
+    """One entry of a task's history. ``detail`` says where its words lie: within the record, later in the
+    journal (offset and size)."""
+
+    kind: str
+    detail: tuple[int, int] | None = None
+    message: int = 0
+    reason: str | None = None
 
 
 class SessionRecord(Struct, array_like=True, gc=False):
@@ -185,7 +197,8 @@ class Sent(Event, tag="sent", kw_only=True):
     """Messages stored by one call. ``keys`` are their dedup keys, ``withdrawn`` what a state_key replaced.
 
     ``answers``: pairs of a message answered and the message that answers it. ``sessions``: those that
-    the messages join and memory did not hold, as they were before.
+    the messages join and memory did not hold, as they were before. ``apart``: they count in no session.
+    ``joined``: messages that no group has in line, as they reach the worker of a task as follow-ups.
     """
 
     mails: list[Mail]
@@ -194,6 +207,8 @@ class Sent(Event, tag="sent", kw_only=True):
     withdrawn: list[int] = []
     superseded: list[int] = []
     sessions: list[SessionRecord] = []
+    apart: bool = False
+    joined: list[int] = []
 
 
 class Leased(Event, tag="leased", kw_only=True):
@@ -391,6 +406,45 @@ class SessionReopened(Event, tag="session_reopened", kw_only=True):
     record: SessionRecord | None = None
 
 
+class TaskOpened(Event, tag="task_opened", kw_only=True):
+    """A task began with ``message``, the first entry of its history; ``body`` is that message's."""
+
+    task: str
+    message: int
+    mailbox: int
+    address: str
+    owner: str
+    tier: int
+    asker: str
+    principal: str
+    body: tuple[int, int]
+    session: str | None = None
+    reply_to: str | None = None
+    timeout_at: int | None = None
+
+
+class TaskMoved(Event, tag="task_moved", kw_only=True):
+    """Entries of a task's history, numbered on from its last one, and the state after them.
+
+    ``work`` is the task's new work message. ``told``: so many follow-ups has the holder of the lease
+    been given. ``secret``: the lease under which the task was settled. ``withdrawn`` and ``superseded``
+    are messages that end with it where no group ``default`` does that; held by somebody, the latter.
+    """
+
+    task: str
+    mailbox: int
+    state: str
+    by: str
+    steps: list[Step] = []
+    worker: str | None = None
+    work: int = 0
+    tier: int | None = None
+    told: int | None = None
+    secret: str | None = None
+    withdrawn: list[int] = []
+    superseded: list[int] = []
+
+
 AnyEvent = (
     Opened
     | MailboxCreated
@@ -419,4 +473,6 @@ AnyEvent = (
     | AgentUnregistered
     | SessionClosed
     | SessionReopened
+    | TaskOpened
+    | TaskMoved
 )

@@ -6,12 +6,18 @@ from collections.abc import Iterator
 from typing import Any
 
 from mq9_mcp.domain.clock import read_time, wire_time
-from mq9_mcp.domain.commands import GroupDelete, GroupList, GroupReset, MailboxFetch
+from mq9_mcp.domain.commands import (
+    GroupDelete,
+    GroupList,
+    GroupReset,
+    MailboxFetch,
+)
 from mq9_mcp.domain.delivery import DeliveryState
 from mq9_mcp.domain.errors import Refused
 from mq9_mcp.domain.events import GroupEnded, GroupMade, Mail, Revived
 from mq9_mcp.domain.limits import limit
 from mq9_mcp.domain.log import TIER_RANGE
+from mq9_mcp.domain.names import DEFAULT_GROUP
 from mq9_mcp.domain.plan import HistoryPage, HistorySize, Plan
 from mq9_mcp.domain.state import NEVER, Group, Mailbox
 
@@ -66,7 +72,9 @@ def _make_group(plan: Plan, mailbox: Mailbox, name: str, start: str | int, argum
     event.settled = [
         mail.id
         for mail in left_out(event, mailbox)
-        if mail.id not in over and not any(other.owes(mail) for other in others)
+        if mail.id not in over
+        and not any(other.owes(mail) for other in others)
+        and (name == DEFAULT_GROUP or not plan.state.awaits_default(mailbox, mail))
     ]
     plan.events.append(event)
 
@@ -200,7 +208,9 @@ def _end(plan: Plan, group: Group, reason: str) -> None:
     settled = [
         mail.id
         for mail in (in_memory(mailbox) if not stays else _ending(mailbox))
-        if group.owes(mail) and not any(other.owes(mail) for other in others)
+        if group.owes(mail)
+        and not any(other.owes(mail) for other in others)
+        and not plan.state.awaits_default(mailbox, mail, without=group)
     ]
     plan.events.append(GroupEnded(at=plan.now, group=group.number, reason=reason, settled=settled))
 

@@ -16,6 +16,7 @@ from mq9_mcp.domain.limits import REMAINING_MAX, limit
 from mq9_mcp.domain.names import check_address, lease_token
 from mq9_mcp.domain.plan import Plan
 from mq9_mcp.domain.state import Group
+from mq9_mcp.domain.task_lease import describe, news_of
 
 FETCH_BYTES_MAX = limit("fetch_bytes_max")
 MESSAGE_BYTES_MAX = limit("message_bytes_max")
@@ -63,8 +64,12 @@ def decide_fetch(plan: Plan, command: MailboxFetch, groups: list[Group]) -> dict
     else:
         while left < REMAINING_MAX and next(mails, None):
             left += 1
-    messages = _lease(plan, groups, chosen, plan.now + seconds(command.lease_s)) if chosen else []
-    return {"messages": messages, "remaining": left, "cancel_requested": []}
+    reply: dict[str, Any] = {"messages": [], "remaining": left, "cancel_requested": []}
+    if plan.state.task_news:
+        news_of(plan, reply)
+    if chosen:
+        reply["messages"] = _lease(plan, groups, chosen, plan.now + seconds(command.lease_s))
+    return reply
 
 
 def enough(reply: dict[str, Any], most: int, groups: list[Group]) -> bool:
@@ -131,6 +136,8 @@ def _lease(plan: Plan, groups: list[Group], mails: list[Mail], until: int) -> li
             "lease": lease_token(group.number, id, secret),
             "leased_until": leased_until,
         }
+        if mail.extra is not None and mail.extra.task is not None:
+            describe(plan, group, mail, delivery)
         messages.append((mail, group.mailbox.address, delivery))
     return messages
 

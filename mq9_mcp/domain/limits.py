@@ -101,6 +101,14 @@ LIMITS: dict[str, Limit] = {
     "past_leases_max": Limit(
         16, "leases a message", "Enough for every lost reply of one message's attempts."
     ),
+    "checkpoint_bytes_max": Limit(256 * KIB, "bytes", "A place to go on from; the work itself is elsewhere."),
+    "task_artifacts_max": Limit(1_000, "pieces a task", "Each is found by its place, which memory holds."),
+    "task_artifacts_bytes_max": Limit(16 * MIB, "bytes a task", "One call shows a task with all of them."),
+    "follow_ups_max": Limit(1_000, "messages a task", "A worker reads them all at once with its next lease."),
+    "ended_tasks_in_memory": Limit(
+        1_000, "tasks", "Who waits for a task sees its end at once; later DuckDB tells."
+    ),
+    "task_retention_s": Limit(7 * DAY, "seconds", "A week to ask what became of a task."),
     "past_names_max": Limit(
         10_000, "names", "Events name mailboxes and groups that ended lately, to readers a little behind."
     ),

@@ -14,13 +14,14 @@ from mq9_mcp.domain.limits import limit
 from mq9_mcp.domain.names import check_address, own_session
 from mq9_mcp.domain.parts import Body, check_metadata, check_parts, digest, encode_body
 from mq9_mcp.domain.plan import PagedMessage, Plan
-from mq9_mcp.domain.session import take_turn
+from mq9_mcp.domain.session import first_message, take_turn
 from mq9_mcp.domain.state import Mailbox, no_mailbox
+from mq9_mcp.domain.task_send import Thread, default_target, shape, stored, thread_of
 
 BATCH_MAX = limit("batch_messages_max")
 REQUEST_BYTES_MAX = limit("request_bytes_max")
 TIER_OF = {priority: tier for tier, priority in enumerate(TIERS)}
-LATER = {"task": "tasks", "intent": "routing by intent", "park": "routing by intent"}
+LATER = {"intent": "routing by intent", "park": "routing by intent"}
 
 
 def decide_send(plan: Plan, command: MailboxSend) -> dict[str, Any]:
@@ -88,25 +89,27 @@ def send(plan: Plan, messages: list[MessageArguments]) -> list[dict[str, Any]]:
 
 
 def _send_one(plan: Plan, box: _Letterbox, message: MessageArguments) -> None:
-    if message.task is not None or message.intent is not None or message.park is not None:
+    if message.intent is not None or message.park is not None:
         raise _later(message)
     parts = check_parts(message.text, message.parts)
     if message.metadata is not None:
         check_metadata(message.metadata)
-    original, session = None, message.session
-    if message.in_reply_to is not None:
-        original = _original(plan, message, message.in_reply_to)
-        session = session or (original.session if original else None)
-    targets = _targets(plan, message, original)
+    original, thread, session = None, None, message.session
+    if message.in_reply_to is not None or message.task is not None:
+        original, thread, session = _ties(plan, message)
+    targets = _targets(plan, message, original, thread)
     known = _known_keys(plan, box, targets, message, parts)
     if known and None not in known:
         _repeat(box, targets, known)
         return
     visible_at, expires_at = _times(plan, message)
-    body = encode_body(_body(plan, box, message, parts, session, visible_at, expires_at))
+    body, tier = _body(plan, box, message, parts, session, visible_at, expires_at), TIER_OF[message.priority]
+    if thread is not None:
+        tier = shape(thread, body, tier, targets[0])
+    encoded = encode_body(body)
     tags = tuple(message.tags) if message.tags else None
     extra = None if message.state_key is None else Extra(state_key=message.state_key)
-    tier, size, offset = TIER_OF[message.priority], len(body), -1
+    size, offset = len(encoded), -1
     for index, mailbox in enumerate(targets):
         if known and known[index] is not None:
             _repeat(box, [mailbox], [known[index]])
@@ -117,21 +120,37 @@ def _send_one(plan: Plan, box: _Letterbox, message: MessageArguments) -> None:
         if refusal is not None:
             raise refusal
         if session is not None:
-            take_turn(plan, box.event.sessions, box.turns, session, original)
+            take_turn(plan, box.event.sessions, box.turns, session, _ground(original, thread))
         if offset < 0:
-            offset = plan.add_body(body)
+            offset = plan.add_body(encoded)
         id, number = plan.new_message(), mailbox.number
+        if thread is not None:
+            extra = thread.extra(plan, id, extra)
         mail = Mail(id, number, tier, visible_at, size, box.sender, offset, expires_at, session, tags, extra)
-        if original is not None:  # a stranger's in_reply_to is a word of his, no answer
-            box.event.answers.append((message.in_reply_to or 0, id))
-        _add(plan, box, mailbox, message, mail, parts)
+        _add(plan, box, mailbox, message, mail, parts, original, thread)
+
+
+def _ground(original: PagedMessage | None, thread: Thread | None) -> PagedMessage | None:
+    """The message by which the caller belongs to a session: the one that opened the task, or is answered."""
+    return original if thread is None or thread.task is None else first_message(thread.task)
+
+
+def _ties(plan: Plan, message: MessageArguments) -> tuple[PagedMessage | None, Thread | None, str | None]:
+    """What ties the message to others: the one that it answers, a task, the session that they give it."""
+    original = None
+    if message.in_reply_to is not None:
+        original = _original(plan, message, message.in_reply_to)
+    thread = thread_of(plan, message, original)
+    session = message.session or (original.session if original is not None else None)
+    return original, thread, session or (thread.session if thread is not None else None)
 
 
 def _repeat(box: _Letterbox, targets: list[Mailbox], known: Sequence[DedupKey | None]) -> None:
     """The first receipts again; the times of a repeated call do not count, they may have passed."""
     for mailbox, key in zip(targets, known, strict=True):
         assert key is not None
-        box.receipts.append(_receipt(mailbox, key.message, wire_time(key.at), key.session, duplicate=True))
+        at = wire_time(key.at)
+        box.receipts.append(_receipt(mailbox, key.message, at, key.session, True, key.task))
 
 
 def _later(message: MessageArguments) -> Refused:
@@ -148,26 +167,38 @@ def _add(
     message: MessageArguments,
     mail: Mail,
     parts: list[dict[str, Any]],
+    original: PagedMessage | None,
+    thread: Thread | None,
 ) -> None:
     plan.count(mailbox, 1, mail.size)
     box.event.mails.append(mail)
+    if original is not None:  # a stranger's in_reply_to is a word of his, no answer
+        box.event.answers.append((message.in_reply_to or 0, mail.id))
+    if thread is not None:
+        stored(plan, box.event, thread, mailbox, mail, message)
+    task = mail.extra.task if mail.extra is not None else None
     if message.dedup_key is not None:
-        key = DedupKey(message.dedup_key, mail.id, plan.now, digest(parts), mail.session)
+        key = DedupKey(message.dedup_key, mail.id, plan.now, digest(parts), mail.session, task)
         box.keys[mailbox.number, key.key] = key
         box.event.keys.append((mailbox.number, key))
     if message.state_key is not None and mail.visible_at <= plan.now:
         box.copies.setdefault((mailbox.number, message.state_key), []).append(mail.id)
-    box.receipts.append(_receipt(mailbox, mail.id, box.stored_at, mail.session, duplicate=False))
+    box.receipts.append(_receipt(mailbox, mail.id, box.stored_at, mail.session, False, task))
 
 
-def _receipt(mailbox: Mailbox, id: int, at: str, session: str | None, duplicate: bool) -> dict[str, Any]:
-    return {
+def _receipt(
+    mailbox: Mailbox, id: int, at: str, session: str | None, duplicate: bool, task: str | None
+) -> dict[str, Any]:
+    receipt = {
         "id": id,
         "mailbox": mailbox.address,
         "stored_at": at,
         "duplicate": duplicate,
         "session": session or own_session(id),
     }
+    if task is not None:
+        receipt["task"] = task
+    return receipt
 
 
 def _original(plan: Plan, message: MessageArguments, id: int) -> PagedMessage | None:
@@ -186,9 +217,13 @@ def _original(plan: Plan, message: MessageArguments, id: int) -> PagedMessage | 
     )
 
 
-def _targets(plan: Plan, message: MessageArguments, original: PagedMessage | None) -> list[Mailbox]:
+def _targets(
+    plan: Plan, message: MessageArguments, original: PagedMessage | None, thread: Thread | None
+) -> list[Mailbox]:
     if message.to is None:
         if original is None:
+            if thread is not None and thread.task is not None:
+                return [default_target(plan, thread)]
             raise Refused(
                 "INVALID_ARGUMENT", "to: missing; accepted: an address, a list of them, or in_reply_to"
             )

@@ -48,6 +48,7 @@ class Body(msgspec.Struct, omit_defaults=True, rename={"from_": "from"}):
     metadata: dict[str, Any] | None = None
     traceparent: str | None = None
     tracestate: str | None = None
+    task_state: str | None = None
 
 
 def encode_body(body: Body) -> bytes:

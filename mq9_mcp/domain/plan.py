@@ -17,6 +17,7 @@ from mq9_mcp.domain.errors import Refused
 from mq9_mcp.domain.events import DedupKey, Event, Mail, MailboxCreated, SessionRecord, Settings
 from mq9_mcp.domain.registry import Heartbeat, Match
 from mq9_mcp.domain.state import Caller, Group, Mailbox, State, no_mailbox
+from mq9_mcp.domain.task import Task
 
 
 class PagedMessage(Struct, frozen=True):
@@ -26,6 +27,7 @@ class PagedMessage(Struct, frozen=True):
     sender: str
     session: str
     reply_to: str | None
+    task: str | None = None
 
 
 class PagedDelivery(Struct, frozen=True):
@@ -73,6 +75,7 @@ class Paged(Struct, frozen=True):
     histories: dict[int, HistorySize] = field(default_factory=dict)
     settled: dict[int, PagedSettled] = field(default_factory=dict)
     sessions: dict[str, SessionRecord] = field(default_factory=dict)
+    tasks: dict[str, Task] = field(default_factory=dict)
     sought: set[Any] = field(default_factory=set)  # what was looked for so far, found or not
 
 
@@ -89,6 +92,7 @@ class Ask(Struct):
     stored: Callable[[list[int]], None] | None = None  # told the ids of a send before anything can move them
     card: dict[str, Any] | None = None  # what card_url led to
     ranking: dict[str, Match] | None = None  # which agents fit a text, and how well
+    words: list[dict[str, Any]] | None = None  # parts of the reply that name words of tasks by their places
 
 
 class Unprepared(Exception):
@@ -114,6 +118,11 @@ class Plan:
         self._messages = state.next_message
         self._groups = state.next_group
         self._added: dict[int, list[int]] = {}  # messages and bytes by mailbox
+        self.brought: set[str] = set()  # sessions whose records this plan brings into memory
+        self.tasks: dict[str, Task] | None = None  # as they are after what this plan holds
+        self.fresh_work: dict[int, str] | None = None  # messages of this plan that open tasks
+        self.repeats = False  # an ack with task updates that was done before
+        self.completing: set[int] | None = None  # work messages that this call acks with a reply
 
     @property
     def paged(self) -> Paged:
@@ -238,12 +247,14 @@ class Plan:
 
     def owed_elsewhere(self, mail: Mail, group: Group) -> bool:
         """True if another group than ``group`` still has to settle the message after this plan."""
-        groups = group.mailbox.groups
-        if len(groups) == 1:
+        mailbox = group.mailbox
+        if mail.extra is not None and self.state.awaits_default(mailbox, mail):
+            return True
+        if len(mailbox.groups) == 1:
             return False
         return any(
             other is not group and other.owes(mail) and (other.number, mail.id) not in self.settled
-            for other in groups.values()
+            for other in mailbox.groups.values()
         )
 
     def still_owes(self, group: Group, mail: Mail) -> bool:

@@ -17,10 +17,11 @@ from mq9_mcp.domain.clock import wire_time
 from mq9_mcp.domain.commands import SessionClose, SessionReopen
 from mq9_mcp.domain.errors import Refused
 from mq9_mcp.domain.limits import limit
-from mq9_mcp.domain.names import BROKER_PREFIX, read_own_session
+from mq9_mcp.domain.names import BROKER_PREFIX, own_session, read_own_session
 from mq9_mcp.domain.plan import PagedMessage, Plan
 from mq9_mcp.domain.session_memory import TURNS_MAX, status, turns_max
 from mq9_mcp.domain.state import State
+from mq9_mcp.domain.task import Task
 
 TURNS_MOST = limit("turns_max_most")
 
@@ -69,9 +70,42 @@ def _join(plan: Plan, records: list[e.SessionRecord], name: str, original: Paged
             "name another session; with in_reply_to the message still is an answer",
             session=name,
         )
-    if plan.state.sessions.get(name) is not record:
-        records.append(record)
+    _bring(plan, records, record)
     return turns_max(record) - record.turns
+
+
+def _bring(plan: Plan, records: list[e.SessionRecord], record: e.SessionRecord) -> None:
+    """Let memory have the record before a message of this plan joins the session; once is enough."""
+    if record.name not in plan.brought and plan.state.sessions.get(record.name) is not record:
+        plan.brought.add(record.name)
+        records.append(record)
+
+
+def first_message(task: Task) -> PagedMessage:
+    """The message that opened a task: whoever may write to the task is in its session by it."""
+    return PagedMessage(task.mailbox, task.asker, task.session or own_session(task.first), None, task.id)
+
+
+def let_in(plan: Plan, sent: e.Sent, task: Task) -> None:
+    """Let the notice in ``sent`` join its task's session, past the loop guard; one that is over stays so.
+
+    What DuckDB alone remembers is not looked for: there the notice is no turn.
+    """
+    first = first_message(task)
+    record = plan.state.sessions.get(first.session)
+    if record is not None:
+        sent.apart = status(record, plan.now) in ("closed", "gone")
+    elif plan.state.sessions.spilled or (
+        task.session != own_session(task.first) and task.session is not None
+    ):
+        sent.apart = first.session not in plan.brought
+    else:
+        _bring(plan, sent.sessions, _alone(first, plan.now))
+
+
+def _alone(first: PagedMessage, now: int) -> e.SessionRecord:
+    """The session of a message before a second one joins."""
+    return e.SessionRecord(first.session, 1, 0, now, (first.mailbox,), (first.sender,))
 
 
 def find(plan: Plan, name: str, original: PagedMessage | None = None) -> e.SessionRecord | None:
@@ -93,7 +127,7 @@ def find(plan: Plan, name: str, original: PagedMessage | None = None) -> e.Sessi
         first = original  # a dead letter is answered, and the message that died is gone
     if first is None or first.session != name:
         return None
-    return e.SessionRecord(name, 1, 0, plan.now, (first.mailbox,), (first.sender,))
+    return _alone(first, plan.now)
 
 
 def _reads(plan: Plan, record: e.SessionRecord) -> bool:

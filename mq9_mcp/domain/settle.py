@@ -19,8 +19,10 @@ from mq9_mcp.domain.message import send
 from mq9_mcp.domain.names import read_lease_token
 from mq9_mcp.domain.plan import Plan
 from mq9_mcp.domain.state import Group
+from mq9_mcp.domain.task_lease import check_ack, tell_news
 
 LEASE_DEFAULT = limit("lease_s_default")
+GOES_ON = ("submitted", "working")  # updates after which a task's message is not settled
 _USES = {"nack": ("delay_s", "reason"), "extend": ("lease_s",), "reject": ("reason", "description")}
 
 
@@ -33,6 +35,8 @@ class _Settling:
         self.done: dict[tuple[int, int], str] = {}  # (group, message): outcome within this call
         self.messages: set[int] = set()
         self.repeated: list[str | None] = []  # receipts stored with repeated outcomes
+        self.replied: set[int | None] = set()  # messages that the send of this call answers
+        self.updated: set[str] = set()  # leases whose tasks this call ends
 
 
 class _Item(NamedTuple):
@@ -49,9 +53,10 @@ class _Item(NamedTuple):
 
 def decide_ack(plan: Plan, command: MailboxAck) -> dict[str, Any]:
     """Settle the items; the reply is ``{results, receipts?}``. With ``send`` it is all or none."""
-    if command.tasks is not None:
-        raise Refused("INVALID_ARGUMENT", "tasks: tasks are not part of this version", "leave out tasks")
-    settling = _Settling(together=command.send is not None)
+    settling = _Settling(together=command.send is not None or command.tasks is not None)
+    settling.updated = {one.lease for one in command.tasks or () if one.state not in (None, *GOES_ON)}
+    sends = command.send if isinstance(command.send, list) else [command.send] if command.send else []
+    settling.replied = {message.in_reply_to for message in sends}
     results = []
     for index, item in enumerate(command.items):
         _check_item(item, index)
@@ -62,9 +67,13 @@ def decide_ack(plan: Plan, command: MailboxAck) -> dict[str, Any]:
                 refusal.details["index"] = index
                 raise
             results.append(_failure(item, refusal))
-    if command.send is None:
-        return {"results": results}
-    return {"results": results, "receipts": _send_along(plan, settling, command.send)}
+    reply: dict[str, Any] = {"results": results}
+    if command.tasks is not None:
+        plan.outcomes = settling.done
+        plan.repeats = bool(settling.repeated) and not settling.done
+    if command.send is not None:
+        reply["receipts"] = _send_along(plan, settling, command.send)
+    return reply
 
 
 def _check_item(item: AckItem, index: int) -> None:
@@ -138,6 +147,8 @@ def _settle(plan: Plan, settling: _Settling, item: AckItem) -> dict[str, Any]:
         _check_lapsed(group, delivery, item)
     mail = plan.state.mails[message]
     if item.outcome == "ack":
+        if mail.extra is not None and mail.extra.task is not None and item.lease not in settling.updated:
+            check_ack(plan, group, mail, settling.replied)
         _ack(plan, settling, group, mail)
     else:
         _STEPS[item.outcome](_Item(plan, settling, group, delivery, mail, item, result))
@@ -201,7 +212,7 @@ def _ack(plan: Plan, settling: _Settling, group: Group, mail: Mail) -> None:
         event = settling.acked[number] = Acked(at=plan.now, group=number, ids=[], kept=[])
         plan.events.append(event)
     event.ids.append(id)
-    if len(group.mailbox.groups) > 1:
+    if len(group.mailbox.groups) > 1 or mail.extra is not None:
         if plan.owed_elsewhere(mail, group):
             event.kept.append(id)
         plan.settled.add((number, id))
@@ -245,6 +256,8 @@ def _extend(item: _Item) -> None:
         Extended(at=item.plan.now, group=item.group.number, ids=[item.mail.id], until=until)
     )
     item.result["leased_until"] = wire_time(until)
+    if item.mail.extra is not None and item.mail.extra.task is not None:
+        tell_news(item.plan, item.mail.id, item.result)
 
 
 def _reject(item: _Item) -> None:

@@ -244,6 +244,29 @@ def _session_reopened(looker: Looker, event: e.SessionReopened) -> View | None:
     return {"session": event.session, "turns_max": event.turns_max}
 
 
+def _task_opened(looker: Looker, event: e.TaskOpened) -> View | None:
+    principal = looker.caller.principal
+    if principal not in (event.owner, event.principal):
+        return None
+    timeout = _time(event.timeout_at)
+    return _filled(
+        mailbox=event.address, task=event.task, id=event.message, asker=event.asker, timeout_at=timeout
+    )
+
+
+def _task_moved(looker: Looker, event: e.TaskMoved) -> View | None:
+    return _in_mailbox(
+        looker,
+        event.mailbox,
+        task=event.task,
+        state=event.state,
+        by=event.by,
+        entries=[
+            _filled(kind=step.kind, id=step.message or None, reason=step.reason) for step in event.steps
+        ],
+    )
+
+
 _VIEWS: dict[type[e.Event], Callable[[Looker, Any], View | None]] = {
     e.Opened: _nothing,
     e.MailboxCreated: _mailbox_created,
@@ -272,4 +295,6 @@ _VIEWS: dict[type[e.Event], Callable[[Looker, Any], View | None]] = {
     e.AgentUnregistered: _agent_unregistered,
     e.SessionClosed: _session_closed,
     e.SessionReopened: _session_reopened,
+    e.TaskOpened: _task_opened,
+    e.TaskMoved: _task_moved,
 }

@@ -23,6 +23,7 @@ from mq9_mcp.domain.ordered import OrderedLine
 from mq9_mcp.domain.past import GroupPlace, Past, Place
 from mq9_mcp.domain.registry import Agent
 from mq9_mcp.domain.session_memory import Sessions
+from mq9_mcp.domain.task import Task
 
 T = TypeVar("T")
 
@@ -154,6 +155,7 @@ class Mailbox:
         self.state_keys: dict[str, list[int]] = {}  # visible copies, oldest first
         self.delayed: list[tuple[int, int]] = []
         self.expiries: list[tuple[int, int]] = []
+        self.timeouts: list[tuple[int, str]] = []  # of tasks
         self.expire_from = 0  # the dead letters were full: expired mail is looked at again then
         self.outside: set[int] = set()  # visible mail that is in no log: revived or redriven
         self.ending: dict[int, str] = {}  # expired or withdrawn, but somebody holds a lease
@@ -201,6 +203,10 @@ class Mailbox:
             due = min(due, max(self.expiries[0][0], self.expire_from))
         if self.registered is not None:
             due = min(due, self.registered.away_at())
+        while self.timeouts and self.timeouts[0][1] not in self.state.tasks:
+            heappop(self.timeouts)
+        if self.timeouts:
+            due = min(due, self.timeouts[0][0])
         for group in self.groups.values():
             due = min(due, group.next_timer(), group.idle_at())
         return due
@@ -227,6 +233,9 @@ class State:
         self.past = Past()
         self.overfull: set[int] = set()  # mailboxes with more settled bytes than they retain
         self.alarms: list[tuple[int, int]] = []
+        self.tasks: dict[str, Task] = {}  # open ones
+        self.ended_tasks: OrderedDict[str, Task] = OrderedDict()  # the last few, for who just waited for them
+        self.task_news: dict[str, set[str]] = {}  # by worker: tasks of which it is to be told something
 
     def mailbox(self, address: str) -> Mailbox:
         """The mailbox at ``address``, or ``MAILBOX_NOT_FOUND``."""
@@ -252,6 +261,14 @@ class State:
         if due < mailbox.alarm:
             mailbox.alarm = due
             heappush(self.alarms, (due, mailbox.number))
+
+    def awaits_default(self, mailbox: Mailbox, mail: Mail, without: Group | None = None) -> bool:
+        """True if the message is the work of an open task, and no group ``default`` is there to owe it."""
+        if mail.extra is None or mail.extra.task is None or mail.id in mailbox.ending:
+            return False
+        default = mailbox.groups.get(DEFAULT_GROUP)
+        task = self.tasks.get(mail.extra.task)
+        return (default is None or default is without) and task is not None and task.work == mail.id
 
     def next_alarm(self) -> int:
         """When time changes something anywhere next; may be early, never late."""

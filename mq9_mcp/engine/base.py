@@ -65,12 +65,16 @@ class Listener(Protocol):
     def moved(self, message: int, rung: str, reply: int = 0) -> None:
         """A watched message got to ``rung``: leased, acked, replied (by ``reply``), or an end."""
 
+    def task_moved(self, task: str, worker: str | None) -> None:
+        """A task has a newer version; ``worker``, who holds its lease, has something to be told."""
+
 
 class Engine(Protocol):
     """A store that executes commands. All times are broker time in milliseconds."""
 
     listener: Listener
     watched: set[int]
+    followed: set[str]
 
     @property
     def time(self) -> int:
@@ -84,6 +88,9 @@ class Engine(Protocol):
 
     async def standing(self, message: int) -> tuple[str, int]:
         """How far a message has come in the group ``default``, and the id of its first reply or 0."""
+
+    async def task_events(self, task: str, after: int, through: int) -> list[dict[str, Any]]:
+        """The entries of a task's history between two numbers, oldest first; may be fewer than there are."""
 
     async def copies(self, messages: Sequence[int]) -> list[dict[str, Any]]:
         """The messages as the wire shows them, without delivery fields; missing ones are left out."""

@@ -196,8 +196,8 @@ def test_an_error_is_raised_as_the_server_has_it(server: Server) -> None:
         assert error.details == {"mailbox": "nowhere"}
         with pytest.raises(Refused, match="there is no command 'mailbox_eat'"):
             await client.call("mailbox_eat", {})
-        with pytest.raises(Refused, match="task_get is not part of this version"):
-            await client.call("task_get", {"task": "a"})
+        with pytest.raises(Refused, match="audit_query is not part of this version"):
+            await client.call("audit_query", {})
         with pytest.raises(Refused, match="UNAUTHENTICATED"):
             async with Mq9Client(server.url, token="secret-word") as stranger:
                 await stranger.mailbox_list()

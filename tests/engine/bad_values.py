@@ -56,6 +56,9 @@ def kinds(type_: types.Type) -> set[str]:
 
 def bad(type_: types.Type, lease: str) -> Iterator[tuple[str, str, Any]]:
     """``(what is bad, where below the argument, the bad value)`` for a value of ``type_``."""
+    if is_json(type_):
+        yield from _bad_json()
+        return
     accepted = kinds(type_)
     for kind, sample in SAMPLES.items():
         if kind not in accepted:
@@ -65,6 +68,24 @@ def bad(type_: types.Type, lease: str) -> Iterator[tuple[str, str, Any]]:
     if not isinstance(type_, types.AnyType):
         yield "a number of 5,000 digits", "", 10**5_000
     yield from _bad_inside(type_, lease)
+
+
+def is_json(type_: types.Type) -> bool:
+    """True for an argument that takes any JSON value."""
+    if isinstance(type_, types.Metadata):
+        return is_json(type_.type)
+    if isinstance(type_, types.UnionType):
+        return any(is_json(one) for one in type_.types)
+    return isinstance(type_, types.ListType) and isinstance(type_.item_type, types.AnyType)
+
+
+def _bad_json() -> Iterator[tuple[str, str, Any]]:
+    yield "lists 10,000 deep", "", nested()
+    yield "objects 10,000 deep", "", nested(kind="dict")
+    yield "a number of 5,000 digits", "", 10**5_000
+    yield "huge", "", ["a" * HUGE]
+    for value in (float("nan"), float("inf"), "\ud800", ["a\ud800"], {"\ud800": 1}, {1: 2}, b"bytes"):
+        yield f"{value!a:.12}", "", value
 
 
 def _bad_inside(type_: types.Type, lease: str) -> Iterator[tuple[str, str, Any]]:
@@ -158,7 +179,7 @@ def good(type_: types.Type, lease: str) -> Any:
     return 1 if isinstance(type_, types.IntType) else {} if isinstance(type_, types.DictType) else "box"
 
 
-def base_of(command: str, lease: str) -> dict[str, Any]:
+def base_of(command: str, lease: str, work: dict[str, Any]) -> dict[str, Any]:
     """Arguments that are well but for the one that a case spoils."""
     bases: dict[str, dict[str, Any]] = {
         "mailbox_create": {"address": "other"},
@@ -171,6 +192,10 @@ def base_of(command: str, lease: str) -> dict[str, Any]:
         "mailbox_get": {"address": "box"},
         "mailbox_redrive": {"mailbox": "box.dead"},
         "group_list": {"mailbox": "box"},
+        "task_get": {"task": work["task"]},
+        "task_cancel": {"task": work["task"]},
+        "task_update": {"task": work["task"], "lease": work["lease"]},
+        "task_list": {},
         "group_reset": {"mailbox": "box", "group": "default", "to": "earliest"},
         "group_delete": {"mailbox": "box", "group": "default"},
         "agent_register": {"card": {"name": "robot", "description": "works"}},
@@ -185,11 +210,11 @@ def base_of(command: str, lease: str) -> dict[str, Any]:
     return bases.get(command, {"address": "box"})
 
 
-def cases(command: str, lease: str) -> Iterator[Case]:
+def cases(command: str, lease: str, work: dict[str, Any]) -> Iterator[Case]:
     """Every bad call of one command."""
     info = msgspec.inspect.type_info(CATALOGUE[command].arguments)
     assert isinstance(info, types.StructType)
-    base = base_of(command, lease)
+    base = base_of(command, lease, work)
     for name in ("nonsense", "\ud800", "", "a`b\nc", "x" * HUGE):
         yield "an unknown name", name, {**base, name: 1}
     for field in info.fields:

@@ -18,6 +18,10 @@ AGENTS = ("ann", "ben", "cid")
 AGENT_NAMES = ("ann", "ben", "robot")
 GROUPS = ("default", "audit", "g3")
 SESSIONS = ("s1", "s2")
+TASK_STATES = (
+    *("working", "working", "submitted", "input-required", "input-required", "auth-required"),
+    *("completed", "failed", "canceled", "rejected"),
+)
 MAILBOXES: dict[str, Settings] = {
     "plain": {"max_attempts": 3},
     "ordered": {"ordered_by": "session", "max_attempts": 2, "retention": {"age_s": 60, "bytes": 5_000}},
@@ -38,6 +42,8 @@ class Driver:
         self.rng: random.Random = bench.rng
         self.tokens: list[str] = []
         self.log: list[str] = []
+        self.held: list[tuple[str, str]] = []  # task, lease
+        self.tasks: list[str] = []
         self.done = 0
         self.acts: list[tuple[Act, int]] = [
             (self.send, 26),
@@ -56,6 +62,8 @@ class Driver:
             (self.report, 3),
             (self.unregister, 1),
             (self.end_session, 1),
+            (self.update_task, 14),
+            (self.cancel_task, 3),
         ]
 
     async def start(self) -> None:
@@ -124,6 +132,14 @@ class Driver:
             message["text"] = message["text"][:1]
         if self.maybe(0.05):
             message["in_reply_to"] = self.message_id()
+        if self.maybe(0.35):
+            timeout = {"timeout_s": rng.choice((0.001, 20, 90))}
+            message["task"] = rng.choice((True, True, timeout))
+        elif self.tasks and self.maybe(0.25):
+            message["task"] = rng.choice(self.tasks[-12:])
+            if self.maybe(0.8):
+                for name in ("to", "delay_s", "ttl_s", "state_key"):
+                    message.pop(name, None)
         return message
 
     def start_of_group(self) -> str | int:
@@ -146,10 +162,13 @@ class Driver:
     async def send(self) -> None:
         """One message, or a batch."""
         if self.maybe(0.8):
-            await self.call("mailbox_send", **self.message())
+            reply = await self.call("mailbox_send", **self.message())
         else:
             messages = [self.message() for _ in range(self.rng.randint(1, 5))]
-            await self.call("mailbox_send", messages=messages)
+            reply = await self.call("mailbox_send", messages=messages)
+        receipts = reply.get("receipts", ())
+        self.tasks += [receipt["task"] for receipt in receipts if "task" in receipt]
+        del self.tasks[:-60]
 
     async def fetch(self) -> None:
         """A fetch, plain or filtered, of one mailbox or several."""
@@ -172,6 +191,8 @@ class Driver:
         reply = await self.call("mailbox_fetch", **arguments)
         self.tokens += [message["lease"] for message in reply.get("messages", ())]
         del self.tokens[:-200]
+        self.held += [(m["task"], m["lease"]) for m in reply.get("messages", ()) if "task" in m]
+        del self.held[:-60]
 
     async def settle(self) -> None:
         """Some leases, new and old, each with some outcome; now and then with a send."""
@@ -182,6 +203,11 @@ class Driver:
         arguments: dict[str, Any] = {"items": items}
         if self.maybe(0.25):
             arguments["send"] = self.message() if self.maybe(0.7) else [self.message(), self.message()]
+            if self.maybe(0.5) and isinstance(arguments["send"], dict):
+                answered = int(items[0]["lease"].split(".")[1], 16)
+                arguments["send"] = {"text": "done", "in_reply_to": answered}
+        if self.held and self.maybe(0.15):
+            arguments["tasks"] = [self.task_update()]
         await self.call("mailbox_ack", **arguments)
 
     def item(self) -> dict[str, Any]:
@@ -195,6 +221,38 @@ class Driver:
         if outcome == "extend":
             item["lease_s"] = rng.choice((1, 10, 100))
         return item
+
+    def task_update(self) -> dict[str, Any]:
+        """What a worker may say of a task, with a lease that may be an old one."""
+        rng = self.rng
+        task, lease = rng.choice(self.held[-6:] if self.maybe(0.7) else self.held)
+        update: dict[str, Any] = {"task": task, "lease": lease}
+        if self.maybe(0.7):
+            update["state"] = rng.choice(TASK_STATES)
+        if self.maybe(0.5):
+            update["message"] = "a word"
+        if self.maybe(0.3):
+            update["progress"] = {"done": rng.randint(0, 9), "total": 9}
+        if self.maybe(0.4):
+            update["checkpoint"] = {"at": rng.randint(0, 99)}
+        if self.maybe(0.3):
+            update["artifacts"] = [{"artifact_id": "a", "text": "piece", "append": self.maybe(0.5)}]
+        if self.maybe(0.3):
+            update["lease_s"] = rng.choice((1, 10, 100))
+        if self.maybe(0.1):
+            update["expected_version"] = rng.randint(1, 6)
+        return update
+
+    async def update_task(self) -> None:
+        """A worker tells how a task goes."""
+        if self.held:
+            await self.call("task_update", **self.task_update())
+
+    async def cancel_task(self) -> None:
+        """Somebody does not want a task any more, or looks at one."""
+        if self.tasks:
+            task = self.rng.choice(self.tasks)
+            await self.call("task_cancel" if self.maybe(0.5) else "task_get", task=task)
 
     async def pass_time(self) -> None:
         """To just before, at or just after an edge; with or without the engine noticing by itself."""
@@ -217,6 +275,7 @@ class Driver:
             found += [at for at, _ in (*box.delayed, *box.expiries)]
             found += [box.expires_at or NEVER]
             found += [box.registered.away_at()] if box.registered is not None else []
+            found += [at for at, _ in box.timeouts]
             for group in box.groups.values():
                 found += [delivery.until for delivery in group.open.values()]
         return [at for at in found if self.bench.now <= at < NEVER]

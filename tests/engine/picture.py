@@ -20,6 +20,7 @@ from mq9_mcp.domain.message import key_counts
 from mq9_mcp.domain.registry import Agent
 from mq9_mcp.domain.session_memory import places, status
 from mq9_mcp.domain.state import Group, Mailbox, State
+from mq9_mcp.domain.task import Task
 
 Picture = dict[str, Any]
 
@@ -46,6 +47,8 @@ def picture(state: State, now: int) -> Picture:
         "groups": sorted(state.groups),
         "agents": {name: _agent(agent) for name, agent in sorted(state.agents.items())},
         "sessions": [_session(record) for record in state.sessions.known.values() if not _gone(record, now)],
+        "tasks": {id: msgspec.to_builtins(task) for id, task in sorted(state.tasks.items())},
+        "task_news": {worker: sorted(tasks) for worker, tasks in sorted(state.task_news.items())},
     }
 
 
@@ -81,6 +84,7 @@ def _mailbox(box: Mailbox, now: int) -> Picture:
         "counts": (box.unsettled, box.unsettled_bytes, box.settled, box.settled_bytes),
         "delayed": sorted((at, id) for at, id in box.delayed if id in box.state.mails),
         "outside": sorted(box.outside),
+        "timeouts": sorted((at, id) for at, id in box.timeouts if id in box.state.tasks),
         "ending": dict(sorted(box.ending.items())),
         "state_keys": {key: sorted(ids) for key, ids in sorted(box.state_keys.items())},
         "dedup": {name: msgspec.to_builtins(key) for name, key in _keys(box, now)},
@@ -143,6 +147,8 @@ def check(state: State) -> None:
     for name, agent in state.agents.items():
         assert state.mailboxes[agent.mailbox].registered is agent, f"{name}: agent without its mailbox"
         assert state.mailboxes[agent.mailbox].owner == agent.owner, f"{name}: owner"
+    for task in state.tasks.values():
+        _check_task(state, task)
 
 
 def _check_mail(box: Mailbox, mail: Mail) -> None:
@@ -158,10 +164,33 @@ def _check_mail(box: Mailbox, mail: Mail) -> None:
         held = [group for group in box.groups.values() if _leased(group, mail)]
         assert held, f"{where} is {box.ending[mail.id]} and nobody holds it"
         assert held == owing, f"{where} is {box.ending[mail.id]} and still waits"
-    elif box.groups:
+    elif box.groups and not box.state.awaits_default(box, mail):
         assert owing, f"{where}: no group owes it, and it is not settled"
     if mail.expires_at is not None and mail.id not in box.ending:
         assert (mail.expires_at, mail.id) in box.expiries, f"{where}: nothing looks when it expires"
+
+
+def _check_task(state: State, task: Task) -> None:
+    """A task and its work message live and end together, and the lease makes it ``working``."""
+    where = f"task {task.id} is {task.state}"
+    assert not task.over, f"{where} and in memory"
+    box = state.mailboxes[task.mailbox]
+    assert task.timeout_at is None or (task.timeout_at, task.id) in box.timeouts, f"{where}: nothing looks"
+    if task.waits:
+        assert task.work == 0, f"{where} and has work"
+        return
+    mail = state.mails[task.work]
+    assert mail.extra is not None, where
+    assert mail.extra.task == task.id, where
+    default = box.groups.get("default")
+    held = default is not None and _leased(default, mail)
+    assert held == (task.state == "working"), f"{where}, held: {held}"
+    if (
+        default is not None
+        and mail.visible_at <= state.at
+        and not any(mail.id == id for _, id in box.delayed)
+    ):
+        assert default.owes(mail), f"{where}, and default does not owe its message"
 
 
 def _leased(group: Group, mail: Mail) -> bool:

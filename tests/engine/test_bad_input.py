@@ -11,7 +11,7 @@ from mq9_mcp.broker.catalogue import CATALOGUE, LATER
 from mq9_mcp.domain.errors import CODES, Mq9Error
 from mq9_mcp.domain.state import Caller
 from tests.engine.bad_values import Case, cases
-from tests.support import Desk, run
+from tests.support import Desk, Reply, run
 
 FITTING = {"INVALID_ARGUMENT", "MESSAGE_TOO_LARGE", "BATCH_TOO_LARGE", "SESSION_NOT_FOUND"}
 MESSAGE_CHARACTERS_MAX = 4_000  # an error is read by people and models: it never carries the value whole
@@ -36,11 +36,12 @@ def snapshot(desk: Desk) -> Any:
             for id, delivery in group.open.items()
         },
         {name: (agent.version, agent.status, agent.load, agent.note) for name, agent in state.agents.items()},
+        {task.id: (task.state, task.version) for task in state.tasks.values()},
     )
 
 
-async def furnished(desk: Desk) -> str:
-    """A mailbox with mail in every state and a dead letter; returns a lease that stands."""
+async def furnished(desk: Desk) -> tuple[str, Reply]:
+    """A mailbox with mail in every state and a dead letter; returns a lease, and a held task."""
     for number in range(4):
         await desk.send(text=str(number))
     first, second, third = await desk.fetch(max=3)
@@ -49,7 +50,9 @@ async def furnished(desk: Desk) -> str:
     await desk.send(text="later", delay_s=3600)
     await desk.call("agent_register", card={"name": "agent", "description": "works"})
     lease: str = third["lease"]
-    return lease
+    await desk.send(text="work", task=True, priority="critical")
+    [work] = await desk.fetch(max=1)
+    return lease, work
 
 
 def shape_fault(error: Mq9Error, names: str) -> str | None:
@@ -95,10 +98,10 @@ def test_a_bad_value_is_refused_by_name_and_changes_nothing(tmp_path: Path, comm
     """ "One shape everywhere ... unknown arguments are refused, not ignored": every parameter, every vice."""
 
     async def body(desk: Desk) -> None:
-        lease = await furnished(desk)
+        lease, work = await furnished(desk)
         tried = 0
         faults = []
-        for case in cases(command, lease):
+        for case in cases(command, lease, work):
             tried += 1
             fault = await fault_of(desk, command, case)
             if fault is not None:
@@ -148,7 +151,7 @@ def test_a_tampered_lease_is_lost_and_settles_nothing(tmp_path: Path) -> None:
     """An error of one item, in the one shape; letters outside ASCII are no exception."""
 
     async def body(desk: Desk) -> None:
-        lease = await furnished(desk)
+        lease, _ = await furnished(desk)
         group, message, _ = lease.split(".")
         before = snapshot(desk)
         secrets = ("ä", "", "0" * 32, "é" * 32, "\x00", lease, "\U0001f600")

@@ -133,7 +133,7 @@ EDGES: dict[str, list[Edge]] = {
     "turns_max_most": [Edge("session_reopen", lambda n: {"session": "known", "turns_max": n})],
     "redrive_rate_max": [Edge("mailbox_redrive", lambda n: {"mailbox": "box", "rate": n})],
 }
-# Shown elsewhere in this file, in test_agent_cards, test_agents or test_card_url, by a test of their own.
+# Shown by tests of their own, here and in test_agent_cards, test_agents, test_card_url, test_task(s|_limits).
 BY_HAND = {
     "agents_max",
     "card_bytes_max",
@@ -148,6 +148,10 @@ BY_HAND = {
     "card_fetches_max",
     "card_redirects_max",
     "presence_s",
+    "checkpoint_bytes_max",
+    "follow_ups_max",
+    "task_artifacts_max",
+    "task_artifacts_bytes_max",
     "message_bytes_max",
     "request_bytes_max",
     "fetch_bytes_max",
@@ -168,6 +172,8 @@ WITHOUT_EDGE = {
     "session_idle_s",
     "session_places_in_memory",
     "turns_max",
+    "ended_tasks_in_memory",
+    "task_retention_s",
     "past_leases_max",
     "past_names_max",
     "history_page",

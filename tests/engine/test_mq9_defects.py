@@ -299,21 +299,48 @@ def test_a_failed_message_neither_loops_hot_nor_is_acked_past(tmp_path: Path) ->
     run(body, tmp_path, "box")
 
 
-@pytest.mark.parametrize(
-    "command",
-    ["agent_register", "agent_unregister", "agent_report", "agent_discover", "task_update", "task_get"],
-)
-def test_agents_tasks_and_discovery_are_refused_clearly_until_they_exist(
-    tmp_path: Path, command: str
-) -> None:
-    """There: registering again was a silent no-op, discovery had no score, COMPLETED came after FAILED."""
+def test_registering_again_is_a_new_version(tmp_path: Path) -> None:
+    """There: registering again was a silent no-op."""
 
     async def body(desk: Desk) -> None:
-        error = await desk.refused("INVALID_ARGUMENT", command)
-        assert f"{command} is not part of this version" in error.message
-        assert "mailbox_send" in error.hint
+        for version, word in ((1, "sawing"), (2, "welding")):
+            card = {"name": "robot", "description": word}
+            agent = (await desk.call("agent_register", card=card))["agent"]
+            assert (agent["version"], agent["card"]["description"]) == (version, word)
+        [found] = (await desk.call("agent_discover"))["agents"]
+        assert found["card"]["description"] == "welding"
 
     run(body, tmp_path)
+
+
+def test_discovery_has_scores_and_reasons(tmp_path: Path) -> None:
+    """There: discovery had neither, and no order."""
+
+    async def body(desk: Desk) -> None:
+        for name, skill in (("baker", "bake bread"), ("cook", "cook soup and bread"), ("smith", "forge")):
+            skills = [{"name": skill, "description": skill}]
+            await desk.call("agent_register", card={"name": name, "description": name, "skills": skills})
+        found = (await desk.call("agent_discover", text="bake bread"))["agents"]
+        assert [one["name"] for one in found] == ["baker", "cook"]
+        assert found[0]["score"] > found[1]["score"] > 0
+        assert all(one["reason"] for one in found)
+
+    run(body, tmp_path)
+
+
+def test_a_task_that_failed_is_not_completed_afterwards(tmp_path: Path) -> None:
+    """There: COMPLETED came after FAILED."""
+
+    async def body(desk: Desk) -> None:
+        task = (await desk.send(task=True))["task"]
+        [message] = await desk.fetch()
+        held = {"task": task, "lease": message["lease"]}
+        await desk.call("task_update", "bob", **held, state="failed")
+        error = await desk.refused("ILLEGAL_TRANSITION", "task_update", "bob", **held, state="completed")
+        assert error.details["allowed"] == []
+        assert (await desk.call("task_get", task=task))["task"]["state"] == "failed"
+
+    run(body, tmp_path, "box")
 
 
 def test_names_cannot_be_guessed_and_an_address_is_no_credential(tmp_path: Path) -> None:

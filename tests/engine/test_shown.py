@@ -114,6 +114,39 @@ SEEN: list[tuple[e.Event, dict[str, Any] | None]] = [
         e.SessionReopened(at=AT, session="s", mailboxes=[1], turns_max=9),
         {"session": "s", "turns_max": 9},
     ),
+    (
+        e.TaskOpened(
+            at=AT,
+            task="task-1",
+            message=5,
+            mailbox=1,
+            address="box",
+            owner="local",
+            tier=2,
+            asker="bob",
+            principal="local",
+            body=(0, 9),
+        ),
+        {**BOX, "task": "task-1", "id": 5, "asker": "bob"},
+    ),
+    (
+        e.TaskMoved(
+            at=AT,
+            task="task-1",
+            mailbox=1,
+            state="failed",
+            by="carl",
+            secret=SECRET,
+            steps=[e.Step("status", (0, 9), 6, "EXPIRED")],
+        ),
+        {
+            **BOX,
+            "task": "task-1",
+            "state": "failed",
+            "by": "carl",
+            "entries": [{"kind": "status", "id": 6, "reason": "EXPIRED"}],
+        },
+    ),
 ]
 
 
@@ -132,7 +165,7 @@ def test_what_the_owner_sees(event: e.Event, seen: dict[str, Any] | None) -> Non
 @pytest.mark.parametrize("event", [event for event, _ in SEEN], ids=lambda one: type(one).__name__)
 def test_what_has_no_name_is_not_shown(event: e.Event) -> None:
     """The mailbox ended so long ago that nobody knows whose it was."""
-    if not isinstance(event, e.MailboxCreated):  # says its owner itself
+    if not isinstance(event, e.MailboxCreated | e.TaskOpened):  # say their owners themselves
         assert show(event, OWNER, Places({}, {})) is None
 
 

@@ -211,6 +211,37 @@ async def tell_of_agents(story: Story) -> None:
     await story("agent_unregister", name="robot")
 
 
+async def tell_of_tasks(story: Story) -> None:
+    """A task's life, with every field that it can have."""
+    [receipt] = (await story("mailbox_send", to="alice", text="work", task={"timeout_s": 600}))["receipts"]
+    task = receipt["task"]
+    [held] = (await story("mailbox_fetch", max=1, session=receipt["session"]))["messages"]
+    update: dict[str, Any] = {"task": task, "lease": held["lease"]}
+    await story("mailbox_send", task=task, text="more")
+    piece = {"artifact_id": "a", "name": "A", "data": {"n": 1}, "append": True, "last_chunk": True}
+    progress = {"done": 1, "total": 2.5, "note": "half"}
+    await story("task_update", **update, progress=progress, artifacts=[piece], message="going")
+    await story("task_update", **update, checkpoint=[1, None], state="submitted")
+    [held] = (await story("mailbox_fetch", max=1, session=receipt["session"]))["messages"]
+    assert held["checkpoint"] == [1, None]
+    update["lease"] = held["lease"]
+    await story("task_update", **update, state="input-required", message=[{"text": "which?"}])
+    await story("mailbox_send", task=task, text="that one")
+    await story("task_list", asker="alice")
+    found = (await story("mailbox_fetch", max=10, session=receipt["session"]))["messages"]
+    [answer] = [one for one in found if "question" in one]
+    await story("mailbox_send", task=task, text="and more")
+    await story("task_cancel", task=task, reason="rain")
+    extended = await story("mailbox_ack", items=[{"lease": answer["lease"], "outcome": "extend"}])
+    assert extended["results"][0]["cancel_requested"]
+    assert extended["results"][0]["follow_ups"]
+    [notice] = [one for one in found if "question" not in one]
+    done = {"task": task, "lease": answer["lease"], "state": "completed"}
+    await story("mailbox_ack", items=[{"lease": notice["lease"]}], tasks=[done])
+    assert (await story("task_get", task=task, history=50))["task"]["history"]
+    await story("task_get", task="task-none")
+
+
 def test_what_a_live_server_answers_is_what_the_document_says(tmp_path: Path) -> None:
     async def body(site: Site) -> None:
         answer = await site.client.get("/v1/openapi.json")
@@ -218,6 +249,7 @@ def test_what_a_live_server_answers_is_what_the_document_says(tmp_path: Path) ->
         assert answer.json() == DOCUMENT
         story = Story(site)
         await tell(story)
+        await tell_of_tasks(story)
         assert {name for name, statuses in story.seen.items() if 200 in statuses} == {*CATALOGUE}
         assert {404, 409, 413} <= set.union(*story.seen.values())
 

@@ -21,6 +21,8 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
         "deliver": "earliest",
     },
     "mailbox_query": {"tags_any": (), "tags_all": (), "tags_none": (), "order": "asc", "limit": 20},
+    "task_get": {"history": 0, "wait_s": 0},
+    "task_list": {"limit": 20},
     "mailbox_list": {"limit": 20},
     "mailbox_redrive": {"limit": 100},
     "session_get": {"limit": 50},

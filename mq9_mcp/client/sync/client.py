@@ -17,6 +17,7 @@ from mq9_mcp.client.sync.base import SyncBase
 from mq9_mcp.client.sync.group import SyncGroupCommands
 from mq9_mcp.client.sync.mailbox import SyncMailboxCommands
 from mq9_mcp.client.sync.session import SyncSessionCommands
+from mq9_mcp.client.sync.task import SyncTaskCommands
 from mq9_mcp.domain.errors import Mq9Error
 
 
@@ -75,7 +76,9 @@ class SyncConsumer:
         self._background.run(self._consumer.stop(timeout_s=timeout_s))
 
 
-class SyncMq9Client(SyncMailboxCommands, SyncGroupCommands, SyncSessionCommands, SyncAgentCommands, SyncBase):
+class SyncMq9Client(
+    SyncMailboxCommands, SyncTaskCommands, SyncGroupCommands, SyncSessionCommands, SyncAgentCommands, SyncBase
+):
     """``Mq9Client`` for code without an event loop: the same arguments, methods and promises.
 
     ``with`` closes it. Threads may share it.

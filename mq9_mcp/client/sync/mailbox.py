@@ -8,7 +8,13 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
-from mq9_mcp.client.arguments import AckItem, MessageArguments, SettingsArguments
+from mq9_mcp.client.arguments import (
+    AckItem,
+    MessageArguments,
+    SettingsArguments,
+    TaskOptions,
+    TaskUpdate,
+)
 from mq9_mcp.client.replies import (
     AckReply,
     CreateReply,
@@ -67,7 +73,7 @@ class SyncMailboxCommands(SyncBase):
         session: str | None = None,
         in_reply_to: int | None = None,
         reply_to: str | None = None,
-        task: Any = None,
+        task: bool | TaskOptions | str | None = None,
         intent: Any = None,
         park: Any = None,
         metadata: Mapping[str, Any] | None = None,
@@ -94,7 +100,7 @@ class SyncMailboxCommands(SyncBase):
             session: The conversation it belongs to.
             in_reply_to: The message it answers; gives to and session if they are left out.
             reply_to: Where answers go; the sender's mailbox if left out.
-            task: Tasks are not part of this version.
+            task: true, or {timeout_s}: opens a task. A task id: continues that task.
             intent: Routing by intent is not part of this version.
             park: Routing by intent is not part of this version.
             metadata: A JSON object, carried through.
@@ -105,12 +111,12 @@ class SyncMailboxCommands(SyncBase):
             wait_s: How long wait_for stays.
 
         Reply:
-            receipts: [{id, mailbox, stored_at, duplicate, session, reached?, reply?}] in the order of the
-                messages and of to
+            receipts: [{id, mailbox, stored_at, duplicate, session, task?, reached?, reply?}] in the order
+                of the messages and of to
 
         Errors: MAILBOX_NOT_FOUND, MESSAGE_NOT_FOUND, SESSION_NOT_FOUND, SESSION_CLOSED, LOOP_GUARD,
-        DEDUP_CONFLICT, MESSAGE_TOO_LARGE, BATCH_TOO_LARGE, MAILBOX_FULL, INVALID_ARGUMENT, RATE_LIMITED,
-        STORAGE_UNAVAILABLE, SHUTTING_DOWN.
+        DEDUP_CONFLICT, MESSAGE_TOO_LARGE, BATCH_TOO_LARGE, MAILBOX_FULL, TASK_NOT_FOUND,
+        ILLEGAL_TRANSITION, INVALID_ARGUMENT, RATE_LIMITED, STORAGE_UNAVAILABLE, SHUTTING_DOWN.
         """
         reply: SendReply = self._command("mailbox_send", locals())
         return reply
@@ -147,10 +153,12 @@ class SyncMailboxCommands(SyncBase):
 
         Reply:
             messages: [{id, mailbox, from, verified, created_at, deliver_at?, expires_at?, priority, parts,
-                tags, dedup_key?, state_key?, session, in_reply_to?, reply_to?, metadata?, dead_letter?,
-                attempt, fence, lease, leased_until}] best first, never more than max
+                tags, dedup_key?, state_key?, session, in_reply_to?, reply_to?, task?, task_state?,
+                metadata?, dead_letter?, attempt, fence, lease, leased_until, checkpoint?, question?,
+                follow_ups?}] best first, never more than max
             remaining: how many more wait, counted to 1,000
             cancel_requested: [task] that the caller should stop
+            follow_ups: messages in tasks that the caller works on, if there are new ones
 
         Errors: MAILBOX_NOT_FOUND, FORBIDDEN, INVALID_ARGUMENT, RATE_LIMITED, STORAGE_UNAVAILABLE,
         SHUTTING_DOWN.
@@ -163,23 +171,26 @@ class SyncMailboxCommands(SyncBase):
         *,
         items: Sequence[AckItem],
         send: MessageArguments | Sequence[MessageArguments] | None = None,
-        tasks: Any = None,
+        tasks: Sequence[TaskUpdate] | None = None,
     ) -> AckReply:
         """Settle leased messages: ack, nack, release, extend or reject; send replies in the same commit.
 
         Arguments:
             items: Leases and their outcomes.
             send: A message, or several, stored in the same commit.
-            tasks: Tasks are not part of this version.
+            tasks: Task updates in the same commit.
 
         Reply:
-            results: [{id, outcome, ok, error?, leased_until?}] in the order of items
-            receipts: [{id, mailbox, stored_at, duplicate, session, reached?, reply?}] of send, if there was
-                one
+            results: [{id, outcome, ok, error?, leased_until?, cancel_requested?, follow_ups?}] in the order
+                of items
+            receipts: [{id, mailbox, stored_at, duplicate, session, task?, reached?, reply?}] of send, if
+                there was one
+            tasks: [{task, leased_until?, follow_ups?}] of tasks, if there were any
 
-        Errors: LEASE_LOST, MAILBOX_NOT_FOUND, MESSAGE_NOT_FOUND, SESSION_NOT_FOUND, SESSION_CLOSED,
-        LOOP_GUARD, DEDUP_CONFLICT, MESSAGE_TOO_LARGE, BATCH_TOO_LARGE, MAILBOX_FULL, INVALID_ARGUMENT,
-        RATE_LIMITED, STORAGE_UNAVAILABLE, SHUTTING_DOWN.
+        Errors: LEASE_LOST, VERSION_CONFLICT, MAILBOX_NOT_FOUND, MESSAGE_NOT_FOUND, SESSION_NOT_FOUND,
+        SESSION_CLOSED, LOOP_GUARD, DEDUP_CONFLICT, MESSAGE_TOO_LARGE, BATCH_TOO_LARGE, MAILBOX_FULL,
+        TASK_NOT_FOUND, ILLEGAL_TRANSITION, INVALID_ARGUMENT, RATE_LIMITED, STORAGE_UNAVAILABLE,
+        SHUTTING_DOWN.
         """
         reply: AckReply = self._command("mailbox_ack", locals())
         return reply
@@ -225,8 +236,8 @@ class SyncMailboxCommands(SyncBase):
 
         Reply:
             messages: [{id, mailbox, from, verified, created_at, deliver_at?, expires_at?, priority, parts,
-                tags, dedup_key?, state_key?, session, in_reply_to?, reply_to?, metadata?, dead_letter?,
-                deliveries: [{group, state, attempt, worker?}]}]
+                tags, dedup_key?, state_key?, session, in_reply_to?, reply_to?, task?, task_state?,
+                metadata?, dead_letter?, deliveries: [{group, state, attempt, worker?}]}]
             next_cursor: if there are more
             remaining: how many more, counted to 1,000
 

@@ -25,7 +25,7 @@ class SyncSessionCommands(SyncBase):
         after: str | int | None = None,
         limit: int = 50,
     ) -> SessionGetReply:
-        """Read a conversation: its messages in store order, from every mailbox that the caller may read.
+        """Read a conversation: its messages and its tasks' states in order, as far as the caller may read.
 
         Arguments:
             session: The session of a message, or a name of your own.
@@ -35,8 +35,9 @@ class SyncSessionCommands(SyncBase):
         Reply:
             session: {id, state, mailboxes, turns}; state is open, halted or closed
             entries: [{kind, id, mailbox, from, verified, created_at, deliver_at?, expires_at?, priority,
-                parts, tags, dedup_key?, state_key?, session, in_reply_to?, reply_to?, metadata?,
-                dead_letter?}] in store order; kind is message
+                parts, tags, dedup_key?, state_key?, session, in_reply_to?, reply_to?, task?, task_state?,
+                metadata?, dead_letter?}] in store order; kind is message; between them {kind, task, number,
+                at, state, from, reason?} where a task came to a state; kind is task
             next_after: if there are more
 
         Errors: SESSION_NOT_FOUND, INVALID_ARGUMENT, RATE_LIMITED, STORAGE_UNAVAILABLE, SHUTTING_DOWN.

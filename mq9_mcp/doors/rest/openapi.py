@@ -13,7 +13,8 @@ import msgspec
 
 from mq9_mcp import __version__
 from mq9_mcp.broker.catalogue import CATALOGUE, Entry
-from mq9_mcp.broker.replies import REPLIES, ErrorReply
+from mq9_mcp.broker.replies import REPLIES
+from mq9_mcp.broker.shapes import ErrorReply
 from mq9_mcp.domain.errors import CODES
 from mq9_mcp.domain.limits import limit
 from mq9_mcp.domain.names import ADDRESS_PATTERN, NAME_PATTERN, TEXT_PATTERN

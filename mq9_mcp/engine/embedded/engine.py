@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Collection, Sequence
-from functools import partial
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +19,13 @@ from mq9_mcp.domain.commands import (
     MailboxFetch,
     MailboxGet,
     MailboxList,
-    MailboxQuery,
     MailboxSend,
-    SessionGet,
-    SessionList,
 )
 from mq9_mcp.domain.decide import decide
 from mq9_mcp.domain.delivery import DeliveryState
 from mq9_mcp.domain.due import STAGES
 from mq9_mcp.domain.errors import Refused, Unavailable
-from mq9_mcp.domain.events import Leased, Opened, Released, Sent
+from mq9_mcp.domain.events import Leased, Opened, Released
 from mq9_mcp.domain.group import decide_join, decide_revive, fetched_addresses, group_view
 from mq9_mcp.domain.lease import decide_fetch, enough, joined
 from mq9_mcp.domain.limits import limit
@@ -39,6 +35,9 @@ from mq9_mcp.domain.plan import Ask, Paged, Plan, Unprepared
 from mq9_mcp.domain.settle import close
 from mq9_mcp.domain.shown import Places
 from mq9_mcp.domain.state import NEVER, Caller, Group, Mailbox
+from mq9_mcp.domain.task import Task
+from mq9_mcp.domain.task_commands import TaskCancel, TaskGet, TaskUpdate
+from mq9_mcp.domain.task_moves import follow_mail
 from mq9_mcp.engine.base import Committed, Figures, Listener, Registry
 from mq9_mcp.engine.embedded import prepare
 from mq9_mcp.engine.embedded.disk import Disk
@@ -47,16 +46,23 @@ from mq9_mcp.engine.embedded.housekeeping import JOURNAL_BYTES, Housekeeping
 from mq9_mcp.engine.embedded.journal import SEGMENT_BYTES, not_written
 from mq9_mcp.engine.embedded.messages import copy_of
 from mq9_mcp.engine.embedded.notices import tell
-from mq9_mcp.engine.embedded.query import GroupPlace, query, read_cursor
+from mq9_mcp.engine.embedded.reads import FROM_TABLES
 from mq9_mcp.engine.embedded.replay import encode_events, rebase
-from mq9_mcp.engine.embedded.session import SessionReader, read_after, unwrap
 from mq9_mcp.engine.embedded.store import Store
 from mq9_mcp.engine.embedded.tables import MEMORY_LIMIT
+from mq9_mcp.engine.embedded.task_words import (
+    put_words,
+    task_history,
+    task_steps,
+    task_view,
+    task_view_from_tables,
+)
 
 RESTART_LEASE_MS = limit("restart_lease_s") * 1000
+TASK_COMMANDS = (TaskGet, TaskUpdate, TaskCancel)  # their replies are a task
 PLAIN = (MailboxSend, MailboxAck)  # their replies name nothing that a change would complete
 BACKLOG_BYTES = 64 * 1024 * 1024  # unfolded records above it make commands wait: the tables must follow
-READS = (AgentDiscover, GroupList, MailboxGet, MailboxList)  # answered from memory alone
+READS = (AgentDiscover, GroupList, MailboxGet, MailboxList, TaskGet)  # answered from memory alone
 SYSTEM = Caller("mq9", "mq9.broker", True)
 
 
@@ -70,6 +76,9 @@ class _Nobody:
 
     def moved(self, message: int, rung: str, reply: int = 0) -> None:
         """Nobody watches."""
+
+    def task_moved(self, task: str, worker: str | None) -> None:
+        """Nobody follows."""
 
 
 class EmbeddedEngine(Store):
@@ -88,6 +97,7 @@ class EmbeddedEngine(Store):
         super().__init__(folder, segment_bytes, memory_limit, disk, fold_apart)
         self.listener: Listener = _Nobody()
         self.watched: set[int] = set()
+        self.followed: set[str] = set()
         self.house = Housekeeping(journal_bytes)
 
     @property
@@ -118,10 +128,9 @@ class EmbeddedEngine(Store):
         if caller.agent in self.state.agents:
             self._hear(caller, ask)
         try:
-            if isinstance(command, MailboxQuery):
-                return await self._query(caller, command, ask)
-            if isinstance(command, SessionGet | SessionList):
-                return await self._read_sessions(caller, command, ask)
+            reader = FROM_TABLES.get(type(command))
+            if reader is not None:
+                return await reader(self, caller, command, ask)
             if self.broken is not None or self.closed:
                 await self._standby(type(command))
             if self.folder.backlog_bytes > BACKLOG_BYTES and not isinstance(command, READS):
@@ -138,7 +147,29 @@ class EmbeddedEngine(Store):
         pending = self.journal.pending()
         if pending is not None and (error := await pending) is not None:
             raise not_written(error)
+        if ask.words:
+            await put_words(self, ask.words)
+        if isinstance(command, TASK_COMMANDS):
+            await self._complete_task(command, reply)
+        elif isinstance(command, MailboxAck) and command.tasks is not None:
+            for one in reply["tasks"]:
+                await self._complete_task(command, one)
         return reply
+
+    def _show_task(self, reply: dict[str, Any], ask: Ask) -> None:
+        """Put the task in for its name: as it is now, before anybody else moves it."""
+        name = reply["task"]
+        task = self.state.tasks.get(name) or self.state.ended_tasks.get(name) or ask.paged.tasks[name]
+        reply["task"] = task_view(self, task)
+
+    async def _complete_task(self, command: Command, reply: dict[str, Any]) -> None:
+        """Words that the journal has no more, and the history."""
+        if isinstance(reply["task"], Task):
+            reply["task"] = await task_view_from_tables(self, reply["task"])
+        if isinstance(command, TaskGet) and command.history:
+            known = reply["task"]
+            entries = await task_history(self, known["id"], known["version"], command.history)
+            known["history"] = entries
 
     async def _standby(self, kind: type[Command]) -> None:
         """After a failed write, reads wait for the state to be rebuilt; changes are refused till then."""
@@ -237,6 +268,7 @@ class EmbeddedEngine(Store):
         except Unavailable:
             if not isinstance(command, READS):
                 raise
+        ask.words = None
         plan = Plan(self.state, caller, ask)
         reply = decide(plan, command)
         if plan.events:
@@ -245,6 +277,11 @@ class EmbeddedEngine(Store):
             hear(plan.heartbeat, plan.now)
         if ask.stored is not None:
             ask.stored([receipt["id"] for receipt in reply["receipts"]])
+        if type(command) in TASK_COMMANDS:
+            self._show_task(reply, ask)
+        elif "tasks" in reply:
+            for one in reply["tasks"]:
+                self._show_task(one, ask)
         return reply if type(command) in PLAIN else self._complete(reply)
 
     def _hear(self, caller: Caller, ask: Ask) -> None:
@@ -282,15 +319,16 @@ class EmbeddedEngine(Store):
         """Journal the plan's events and apply them. Raises before anything changes if there is no room."""
         if self.broken is not None or self.closed:
             self.check()
+        if self.state.tasks or plan.tasks:
+            follow_mail(plan)
         events = plan.events
         position = self.journal.append(encode_events(events), plan.bodies, plan.now)
         if plan.bodies:
             self.journal.remember(position, plan.bodies)
             for event in events:
-                if type(event) is Sent:
-                    rebase(event, position)
+                rebase(event, position)
         apply(self.state, events)
-        if self.listener.waits or self.watched:
+        if self.listener.waits or self.watched or self.followed:
             tell(self.listener, self.watched, self.state, events)
 
     def _pass_time(self, ask: Ask) -> None:
@@ -325,6 +363,7 @@ class EmbeddedEngine(Store):
     async def _fetch(self, caller: Caller, command: MailboxFetch, ask: Ask) -> dict[str, Any]:
         while True:
             self._pass_time(ask)
+            ask.words = None
             plan = Plan(self.state, caller, ask)
             groups = joined(plan, command)
             if groups is None:
@@ -346,6 +385,8 @@ class EmbeddedEngine(Store):
         try:
             if pending is not None and (error := await pending) is not None:
                 raise not_written(error)
+            if ask.words:
+                await put_words(self, ask.words)
             found, missing = self.messages.at_hand(reply["messages"])
             if missing:
                 found = await self.messages.from_tables(reply["messages"], found, missing)
@@ -379,41 +420,20 @@ class EmbeddedEngine(Store):
             decide_revive(plan, group, page)
             self.commit(plan)
 
-    async def _query(self, caller: Caller, command: MailboxQuery, ask: Ask) -> dict[str, Any]:
-        await self.repaired()
-        with contextlib.suppress(Unavailable):  # without room on disk reads go on
-            self._pass_time(ask)
-        read_cursor(command.cursor)
-        plan = Plan(self.state, caller, ask)
-        mailbox: Mailbox = plan.mailbox(command.mailbox or plan.own_mailbox())
-        groups = [
-            GroupPlace(group.number, group.name, group.start_id, group.start_at)
-            for group in mailbox.groups.values()
-        ]
+    async def read_tables(self, read: Callable[[Any], Any]) -> Any:
+        """What the tables say once they have everything that was acknowledged before."""
         await self.durable()
-        number, address, now = mailbox.number, mailbox.address, ask.now
-        return await self.folder.read(
-            self.journal.durable_seq,
-            partial(query, command=command, mailbox=number, address=address, groups=groups, now=now),
-        )
+        return await self.folder.read(self.journal.durable_seq, read)
 
-    async def _read_sessions(
-        self, caller: Caller, command: SessionGet | SessionList, ask: Ask
-    ) -> dict[str, Any]:
+    async def ready_to_read(self, ask: Ask) -> None:
+        """Be up to date before a read; without room on disk reads go on."""
         await self.repaired()
-        with contextlib.suppress(Unavailable):  # without room on disk reads go on
+        with contextlib.suppress(Unavailable):
             self._pass_time(ask)
-        number = None
-        if isinstance(command, SessionGet):
-            read_after(command.after)
-        elif command.mailbox is not None:
-            number = Plan(self.state, caller, ask).mailbox(command.mailbox).number
-        view = SessionReader(caller.principal, caller.name, ask.now, number)
-        await self.durable()
-        reply: dict[str, Any] | None = await self.folder.read(
-            self.journal.durable_seq, partial(view.read, command=command)
-        )
-        return unwrap(reply, command)
+
+    async def task_events(self, task: str, after: int, through: int) -> list[dict[str, Any]]:
+        """The entries of a task's history between two numbers, oldest first."""
+        return await task_steps(self, task, after, through)
 
     def _release(self, leases: list[tuple[int, int, str]], ask: Ask) -> None:
         """Give back what is still held under these leases."""

@@ -82,10 +82,15 @@ class Fold(Rows):
         self.at = self.tables.meta("folded_at")
         self.numbers = {name: self.tables.meta(name) for name in NUMBERS}
         self.load_open()
+        self.tasks.load()
         self.clear()
         self.sound = True
 
     def forget_keys(self) -> None:
-        """Delete dedup keys whose window is over, and sessions that are; each in a transaction of its own."""
+        """Delete dedup keys whose window is over, sessions that are, and tasks that ended long ago."""
         self.tables.run("forget_keys", [limit("dedup_window_s"), self.at])
         self.tables.con.execute(SQL["forget_sessions"], {"idle": IDLE_MS, "now": self.at})
+        before = self.at - 1000 * limit("task_retention_s")
+        self.tables.run("forget_tasks", [before])
+        self.tables.run("forget_task_events", [before])
+        self.tables.run("forget_task_messages")

@@ -26,11 +26,25 @@ def _sent(fold: Rows, entry: Entry, event: e.Sent) -> None:
         start = mail.position - entry.position
         body = entry.bodies[start : start + mail.size].decode()
         fold.add_message(mail, event.at, body, in_reply_to=answers.get(mail.id))
-        if mail.session is not None:
+        if mail.session is not None and not event.apart:
             fold.sessions.join(mail.session, mail.mailbox, mail.sender, event.at, entry.seq)
     for mailbox, key in event.keys:
         fold.add_key(mailbox, key)
+    for id in event.joined:
+        fold.end(id, entry.seq, event.at, "acked")
     _replace(fold, entry, event)
+
+
+def _task_opened(fold: Rows, entry: Entry, event: e.TaskOpened) -> None:
+    fold.tasks.begin(entry, event)
+
+
+def _task_moved(fold: Rows, entry: Entry, event: e.TaskMoved) -> None:
+    fold.tasks.move(entry, event, fold.numbers["next_message"] - 1)
+    for id in event.withdrawn:
+        fold.end_everywhere(id, entry.seq, event.at, "withdrawn")
+    for id in event.superseded:
+        fold.mark_ending(id, event.at, "withdrawn")
 
 
 def _replace(fold: Rows, entry: Entry, event: e.Sent | e.Due) -> None:
@@ -255,4 +269,6 @@ HANDLERS: dict[type[e.Event], Callable[[Rows, Entry, Any], None]] = {
     e.AgentStatus: fold_status,
     e.AgentUnregistered: fold_unregistered,
     **SESSION,
+    e.TaskOpened: _task_opened,
+    e.TaskMoved: _task_moved,
 }

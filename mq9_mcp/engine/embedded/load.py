@@ -23,6 +23,7 @@ from mq9_mcp.engine.embedded.replay import Entry, entries
 from mq9_mcp.engine.embedded.segments import Segment
 from mq9_mcp.engine.embedded.session import load_sessions
 from mq9_mcp.engine.embedded.tables import SQL, TABLES_FILE, Tables
+from mq9_mcp.engine.embedded.task_load import load_tasks
 
 KEYS_MAX = limit("dedup_keys_in_memory")
 _CHUNK = 20_000
@@ -43,6 +44,7 @@ def load_state(tables: Tables) -> State:
     _load_keys(state, tables)
     load_agents(state, tables)
     load_sessions(state.sessions, tables)
+    load_tasks(state, tables)
     for mailbox in state.mailboxes.values():
         heapify(mailbox.delayed)
         heapify(mailbox.expiries)
@@ -232,10 +234,10 @@ def _load_delivery(group: Group, id: int, row: tuple[Any, ...]) -> None:
 
 def _load_keys(state: State, tables: Tables) -> None:
     counts = dict(tables.rows("count_keys"))
-    for number, key, message, at, digest, session in tables.rows("load_keys", [KEYS_MAX, KEYS_MAX]):
+    for number, key, message, at, digest, session, task in tables.rows("load_keys", [KEYS_MAX, KEYS_MAX]):
         dedup = state.mailboxes[number].dedup
         state.dedup_keys += dedup.pop(key, None) is None  # a later send under the key replaces it
-        dedup[key] = DedupKey(key, message, at, digest, session)
+        dedup[key] = DedupKey(key, message, at, digest, session, task)
     for number, count in counts.items():
         mailbox: Mailbox = state.mailboxes[number]
         mailbox.dedup_spilled = count > len(mailbox.dedup)

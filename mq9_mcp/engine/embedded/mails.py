@@ -19,10 +19,13 @@ def mail_of(row: tuple[Any, ...], tags: list[str] | None = None, extra: Extra | 
 
 
 def extra_of(
-    state_key: str | None = None, only_group: str | None = None, letter: str | None = None
+    state_key: str | None = None,
+    only_group: str | None = None,
+    letter: str | None = None,
+    task: str | None = None,
 ) -> Extra | None:
     """What few messages have, from its columns; ``letter`` is JSON."""
-    if state_key is None and only_group is None and letter is None:
+    if state_key is None and only_group is None and letter is None and task is None:
         return None
     known = msgspec.json.decode(letter, type=Letter) if letter is not None else None
-    return Extra(state_key=state_key, only_group=only_group, letter=known)
+    return Extra(state_key=state_key, only_group=only_group, letter=known, task=task)

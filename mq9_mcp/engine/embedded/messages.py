@@ -65,6 +65,8 @@ def wire_message(mail: Mail, address: str, body: bytes | str, fields: dict[str, 
     session = mail.session or own_session(mail.id)
     message = {"id": mail.id, "mailbox": address, **_decode(body), "session": session, **fields}
     if mail.extra is not None:
+        if mail.extra.task is not None:
+            message["task"] = mail.extra.task
         if mail.extra.letter is not None:
             message.pop("expires_at", None)
             message["dead_letter"] = letter_view(mail.extra.letter)
@@ -75,8 +77,8 @@ def wire_message(mail: Mail, address: str, body: bytes | str, fields: dict[str, 
 
 def copy_of(row: tuple[Any, ...]) -> dict[str, Any]:
     """A message from a row of ``page_copies``."""
-    letter, only_group, body, address = row[9:]
-    mail = mail_of(row, extra=extra_of(only_group=only_group, letter=letter))
+    letter, only_group, body, address, task = row[9:]
+    mail = mail_of(row, extra=extra_of(only_group=only_group, letter=letter, task=task))
     return wire_message(mail, address, body, {})
 
 

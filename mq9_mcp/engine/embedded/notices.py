@@ -72,6 +72,12 @@ def _unblocked(listener: Listener, state: State, mailbox: int, count: int, group
         listener.arrived(found.address, count, group)
 
 
+def _task_moved(listener: Listener, state: State, event: e.TaskMoved) -> None:
+    if event.steps:
+        task = state.tasks.get(event.task)
+        listener.task_moved(event.task, task.worker if task is not None and task.news else None)
+
+
 def _stored(listener: Listener, state: State, mails: list[e.Mail], at: int) -> None:
     number, count = 0, 0
     for mail in mails:
@@ -99,6 +105,8 @@ def _moved(listener: Listener, watched: set[int], state: State, event: e.Event) 
     for id in watched.intersection(getattr(event, "withdrawn", ())):
         listener.moved(id, "withdrawn")
     if isinstance(event, e.Sent):
+        for id in watched.intersection(event.joined):
+            listener.moved(id, "acked")
         for original, reply in event.answers:
             if original in watched:
                 listener.moved(original, "replied", reply)
@@ -119,6 +127,7 @@ _RINGS: dict[type[e.Event], Callable[[Listener, State, Any], None]] = {
     e.Died: _died,
     e.Expired: _gone,
     e.Deleted: _gone,
+    e.TaskMoved: _task_moved,
 }
 
 _RUNGS: dict[type[e.Event], str] = {

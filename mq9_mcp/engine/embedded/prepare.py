@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import duckdb
 import msgspec
+from msgspec import structs
 
 from mq9_mcp.domain.commands import (
     GroupReset,
@@ -22,7 +23,7 @@ from mq9_mcp.domain.commands import (
     SessionClose,
     SessionReopen,
 )
-from mq9_mcp.domain.events import DedupKey, Mail
+from mq9_mcp.domain.events import DedupKey, Extra, Mail
 from mq9_mcp.domain.group import read_start
 from mq9_mcp.domain.limits import limit
 from mq9_mcp.domain.names import own_session, read_lease_token, read_own_session
@@ -36,13 +37,17 @@ from mq9_mcp.domain.plan import (
     PagedSettled,
     Plan,
 )
+from mq9_mcp.domain.session import first_message
 from mq9_mcp.domain.state import Caller, Group, Mailbox, State
+from mq9_mcp.domain.task_commands import TaskCancel, TaskGet, TaskUpdate
 from mq9_mcp.engine.embedded.journal import Journal
 from mq9_mcp.engine.embedded.mails import extra_of, mail_of
 from mq9_mcp.engine.embedded.session import record_of
 from mq9_mcp.engine.embedded.tables import SQL
+from mq9_mcp.engine.embedded.task_rows import decode_task
 
 HISTORY_PAGE = limit("history_page")
+TASK_RETENTION_MS = limit("task_retention_s") * 1000
 
 
 class Source(Protocol):
@@ -72,10 +77,24 @@ _decode_head = msgspec.json.Decoder(_BodyHead).decode
 
 async def for_send(engine: Source, caller: Caller, command: MailboxSend, ask: Ask) -> bool:
     """Messages that are answered or joined, and dedup keys that only the tables remember."""
-    return await _for_messages(engine, command.messages or [command], ask.paged)
+    return await _for_messages(engine, command.messages or [command], ask)
 
 
-async def _for_messages(engine: Source, messages: list[MessageArguments], paged: Paged) -> bool:
+async def _for_messages(engine: Source, messages: list[MessageArguments], ask: Ask) -> bool:
+    sought, paged = await _for_plain(engine, messages, ask.paged), ask.paged
+    named = {message.task for message in messages if isinstance(message.task, str)}
+    answered = (paged.messages.get(message.in_reply_to or 0) for message in messages)
+    named |= {found.task for found in answered if found is not None and found.task is not None}
+    for id in sorted(named):
+        sought = await _task(engine, id, ask) or sought
+    if not engine.state.sessions.spilled:
+        return sought
+    tasks = (engine.state.tasks.get(id) or paged.tasks.get(id) for id in named)
+    sessions = {first_message(task).session for task in tasks if task is not None}
+    return await page_sessions(engine, sessions, paged) or sought
+
+
+async def _for_plain(engine: Source, messages: list[MessageArguments], paged: Paged) -> bool:
     ids: set[int] = set()
     keys: set[tuple[int, str]] = set()
     for message in messages:
@@ -159,21 +178,42 @@ async def _message(engine: Source, id: int) -> PagedMessage | None:
         await engine.durable()
         body = engine.journal.read(mail.position, mail.size)
         if body is not None:
+            task = mail.extra.task if mail.extra is not None else None
             return PagedMessage(
-                mail.mailbox, mail.sender, mail.session or own_session(id), _decode_head(body).reply_to
+                mail.mailbox, mail.sender, mail.session or own_session(id), _decode_head(body).reply_to, task
             )
     row = await engine.read_row("page_message", [id])
     if row is None:
         return None
-    mailbox, sender, session, text = row
-    return PagedMessage(mailbox, sender, session or own_session(id), _decode_head(text).reply_to)
+    mailbox, sender, session, text, task = row
+    return PagedMessage(mailbox, sender, session or own_session(id), _decode_head(text).reply_to, task)
+
+
+async def _task(engine: Source, id: str, ask: Ask) -> bool:
+    """A task that is over, and not one of the last."""
+    if id in engine.state.tasks or id in engine.state.ended_tasks or id in ask.paged.sought:
+        return False
+    ask.paged.sought.add(id)
+    row = await engine.read_row("page_task", [id, ask.now - TASK_RETENTION_MS])
+    if row is not None:
+        ask.paged.tasks[id] = decode_task(row[0])
+    return True
+
+
+async def for_task(
+    engine: Source, caller: Caller, command: TaskGet | TaskUpdate | TaskCancel, ask: Ask
+) -> bool:
+    """The task, if it is not in memory."""
+    return await _task(engine, command.task, ask)
 
 
 async def for_ack(engine: Source, caller: Caller, command: MailboxAck, ask: Ask) -> bool:
     """Deliveries that are settled and have left memory, and what the send in the call needs."""
     send = command.send
     messages = [] if send is None else send if isinstance(send, list) else [send]
-    sought = await _for_messages(engine, messages, ask.paged)
+    sought = await _for_messages(engine, messages, ask)
+    for update in command.tasks or ():
+        sought = await _task(engine, update.task, ask) or sought
     for item in command.items:
         token = read_lease_token(item.lease)
         if token is None or token[:2] in ask.paged.sought:
@@ -261,10 +301,21 @@ async def history_page(engine: Source, group: Group) -> HistoryPage | None:
             "page": HISTORY_PAGE,
         },
     )
+    mails = [_mail(row) for row in rows]
+    await _name_tasks(engine, mails)
     if version != mailbox.history_version or engine.state.groups.get(group.number) is not group:
         return None
-    mails = [_mail(row) for row in rows]
     return HistoryPage(mails, group.history_key(mails[-1]) if len(mails) == HISTORY_PAGE else None)
+
+
+async def _name_tasks(engine: Source, mails: list[Mail]) -> None:
+    """Messages that belong to tasks say so again."""
+    ids = [mail.id for mail in mails]
+    rows = await engine.read_rows("tasks_of_messages", [min(ids), max(ids), ids]) if ids else []
+    tasks = dict(rows)
+    for mail in mails:
+        if mail.id in tasks:
+            mail.extra = structs.replace(mail.extra or Extra(), task=tasks[mail.id])
 
 
 def _mail(row: tuple[Any, ...]) -> Mail:
@@ -288,4 +339,7 @@ PREPARE: dict[type[Any], Callable[[Source, Caller, Any, Ask], Coroutine[Any, Any
     GroupReset: for_reset,
     SessionClose: for_session,
     SessionReopen: for_session,
+    TaskGet: for_task,
+    TaskUpdate: for_task,
+    TaskCancel: for_task,
 }

@@ -151,12 +151,13 @@ def _messages(
     ids = [row[0] for row in rows]
     known: dict[tuple[int, int], tuple[str, int, str]] = {}
     where = [min(ids), max(ids), ids]
+    tasks = dict(con.execute(SQL["tasks_of_messages"], where).fetchall())
     for id, group, *settled in con.execute(SQL["query_settled"], where).fetchall():
         known[group, id] = (settled[0], settled[1], settled[2])
     for id, group, state, attempts, worker, until in con.execute(SQL["query_open"], where).fetchall():
         over = state == "backoff" and until <= now  # that a backoff is over is no event
         known[group, id] = ("waiting" if over else state, attempts, worker)
-    return [_message(row, address, groups, known, now) for row in rows]
+    return [_message(row, address, groups, known, now, tasks.get(row[0])) for row in rows]
 
 
 def _message(
@@ -165,9 +166,10 @@ def _message(
     groups: list[GroupPlace],
     known: dict[tuple[int, int], tuple[str, int, str]],
     now: int,
+    task: str | None,
 ) -> dict[str, Any]:
     letter, body, ending, delayed, only_group = row[9:]
-    mail = mail_of(row, extra=extra_of(only_group=only_group, letter=letter))
+    mail = mail_of(row, extra=extra_of(only_group=only_group, letter=letter, task=task))
     deliveries = []
     for group in groups:
         found = known.get((group.number, mail.id))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from mq9_mcp.domain.events import AnyEvent, Event, Sent
+from mq9_mcp.domain.events import AnyEvent, Event, Sent, TaskMoved, TaskOpened
 from mq9_mcp.engine.embedded.frame import Damaged, Frame, Record, records
 from mq9_mcp.engine.embedded.segments import OFFSET_BITS, Segment
 
@@ -24,10 +24,17 @@ class Entry:
         self.position = position  # of the first byte of bodies
 
 
-def rebase(event: Sent, position: int) -> None:
+def rebase(event: Event, position: int) -> None:
     """Turn the offsets of the bodies within their record into journal positions."""
-    for mail in event.mails:
-        mail.position += position
+    if isinstance(event, Sent):
+        for mail in event.mails:
+            mail.position += position
+    elif isinstance(event, TaskOpened):
+        event.body = (event.body[0] + position, event.body[1])
+    elif isinstance(event, TaskMoved):
+        for step in event.steps:
+            if step.detail is not None:
+                step.detail = (step.detail[0] + position, step.detail[1])
 
 
 def entries(segment: Segment, frame: Frame) -> list[Entry]:
@@ -47,6 +54,5 @@ def _entry(segment: Segment, record: Record) -> Entry:
     if not events:
         raise Damaged(f"record {record.seq} says nothing")
     for event in events:
-        if isinstance(event, Sent):
-            rebase(event, position)
+        rebase(event, position)
     return Entry(record.seq, events, record.bodies, position)

@@ -10,6 +10,7 @@ import msgspec
 from mq9_mcp.domain import events as e
 from mq9_mcp.engine.embedded.fold_session import SessionChanges
 from mq9_mcp.engine.embedded.tables import Tables
+from mq9_mcp.engine.embedded.task_rows import TaskRows
 
 _encode = msgspec.json.Encoder().encode
 OPEN_COLUMNS = (
@@ -82,6 +83,7 @@ class Rows:
         self.open: dict[int, dict[int, OpenRow]] = {}  # message: group: row
         self.mailbox_of: dict[int, int] = {}  # group: mailbox
         self.sessions = SessionChanges(tables)
+        self.tasks = TaskRows(tables)
         self.load_open()
         self.clear()
 
@@ -121,6 +123,8 @@ class Rows:
         self.number("next_message", mail.id)
         extra = mail.extra or e.Extra()
         letter = _encode(extra.letter).decode() if extra.letter is not None else None
+        if extra.task is not None:
+            self.tasks.belongs(mail.id, extra.task)
         delayed = mail.visible_at > at
         outside = extra.only_group is not None
         head = (
@@ -151,7 +155,7 @@ class Rows:
 
     def add_key(self, mailbox: int, key: e.DedupKey) -> None:
         """A dedup key to remember."""
-        self._keys.append((mailbox, key.key, key.message, key.at, key.digest, key.session))
+        self._keys.append((mailbox, key.key, key.message, key.at, key.digest, key.session, key.task))
 
     def touch(self, group: int, message: int) -> OpenRow:
         """The open row of a delivery, made at need; it will be written."""
@@ -268,6 +272,7 @@ class Rows:
         tables.append("deliveries", self._closed)
         tables.append("dedup_keys", self._keys)
         self.sessions.write()
+        self.tasks.write()
         self.clear()
 
     def _write_open(self) -> None:

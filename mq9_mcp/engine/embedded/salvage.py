@@ -32,6 +32,9 @@ KEYS = {
     "dedup_keys": ("mailbox", "key", "message"),
     "agents": ("name",),
     "sessions": ("name",),
+    "tasks": ("id",),
+    "task_events": ("task", "number"),
+    "task_messages": ("message",),
 }
 RECOVERED = "recovered-"
 
@@ -134,6 +137,7 @@ def mend(tables: Tables, memory: Memory, seq: int, at: int, owner: str) -> list[
     for name in ("mend_open", "mend_deliveries", "mend_delivery_mailboxes", "mend_agents"):
         tables.run(name)
     tables.run("mend_ending", [seq, at])
+    tables.run("mend_tasks")
     said = [_mend_mailbox(tables, memory, number, at, owner) for number in _lost_mailboxes(tables, memory)]
     said += _mend_groups(tables, memory, at)
     _skip_numbers(tables, memory)

@@ -5,11 +5,12 @@ A view rests on the tables alone, as ``mailbox_query`` does; what the caller may
 
 from __future__ import annotations
 
+import re
 from typing import Any, NamedTuple
 
 import duckdb
 
-from mq9_mcp.domain.clock import milliseconds
+from mq9_mcp.domain.clock import milliseconds, wire_time
 from mq9_mcp.domain.commands import SessionGet, SessionList
 from mq9_mcp.domain.errors import Refused
 from mq9_mcp.domain.events import SessionRecord
@@ -19,11 +20,31 @@ from mq9_mcp.domain.names import read_own_session
 from mq9_mcp.domain.session import no_session, record_view
 from mq9_mcp.domain.session_memory import IDLE_MS, PLACES_MAX, TURNS_MAX, Sessions, status
 from mq9_mcp.engine.embedded.messages import copy_of
-from mq9_mcp.engine.embedded.query import read_cursor
 from mq9_mcp.engine.embedded.tables import SQL, Tables
 
 Connection = duckdb.DuckDBPyConnection
 _SIZE = 4  # the column of a message's bytes
+_TASK_ENTRY_BYTES = 512  # about, a reason of full length included
+_PLACE = re.compile(r"(\d{1,16})(?:\.(\d{1,16})\.(task-[0-9a-f]{1,64})\.(\d{1,16}))?", re.ASCII)
+
+
+class Place(NamedTuple):
+    """Where an entry stands in a session: a message, or a task's state after the message ``message``."""
+
+    message: int
+    at: int = -1
+    task: str = ""
+    number: int = 0
+
+    def text(self) -> str:
+        """As ``next_after`` says it."""
+        return ".".join(map(str, self)) if self.task else str(self.message)
+
+
+class _Entry(NamedTuple):
+    place: Place
+    size: int
+    view: dict[str, Any]
 
 
 def record_of(row: tuple[Any, ...]) -> SessionRecord:
@@ -76,19 +97,23 @@ class SessionReader(NamedTuple):
         return {"session": session, **self._entries(con, command, where | who)}
 
     def _entries(self, con: Connection, command: SessionGet, where: dict[str, Any]) -> dict[str, Any]:
-        """Messages in store order; the states of tasks will stand between them, by the same ids."""
-        where |= {"after": read_after(command.after), "limit": command.limit + 1}
-        rows = con.execute(SQL["session_messages"], where).fetchall()
-        room = FETCH_BYTES_MAX
-        page: list[tuple[Any, ...]] = []
-        for row in rows[: command.limit]:
-            room -= row[_SIZE]
+        """Messages in store order, and between them the states that tasks came to."""
+        after, limit = read_after(command.after), command.limit + 1
+        messages = con.execute(SQL["session_messages"], where | {"after": after.message, "limit": limit})
+        found = [_message_entry(row) for row in messages.fetchall()]
+        asked = {"session": command.session, "principal": self.principal, "limit": limit}
+        asked |= {"after": after.message, "at": after.at, "task": after.task, "number": after.number}
+        found += [_task_entry(row) for row in con.execute(SQL["session_task_states"], asked).fetchall()]
+        found.sort(key=lambda one: one.place)
+        room, page = FETCH_BYTES_MAX, list[_Entry]()
+        for entry in found[: command.limit]:
+            room -= entry.size
             if room < 0 and page:
                 break
-            page.append(row)
-        reply: dict[str, Any] = {"entries": [{"kind": "message", **copy_of(row)} for row in page]}
-        if len(page) < len(rows):
-            reply["next_after"] = str(page[-1][0])
+            page.append(entry)
+        reply: dict[str, Any] = {"entries": [entry.view for entry in page]}
+        if len(page) < len(found):
+            reply["next_after"] = page[-1].place.text()
         return reply
 
     def page(self, con: Connection, command: SessionList) -> dict[str, Any]:
@@ -127,16 +152,31 @@ class SessionReader(NamedTuple):
         return row
 
 
-def read_after(after: str | int | None) -> int:
-    """The message id that a page comes after, 0 at the beginning; refuses what is none."""
-    try:
-        return after if isinstance(after, int) else read_cursor(after)
-    except Refused:
+def read_after(after: str | int | None) -> Place:
+    """The place that a page comes after, before everything at the beginning; refuses what is none."""
+    if after is None or isinstance(after, int):
+        return Place(after or 0)
+    found = _PLACE.fullmatch(after)
+    if found is None:
         raise Refused(
             "INVALID_ARGUMENT",
-            f"after: {str(after)[:32]!r}; accepted: next_after of the page before, or a message id",
+            f"after: {after[:32]!r}; accepted: next_after of the page before, or a message id",
             "leave after out to begin at the first message",
-        ) from None
+        )
+    message, at, task, number = found.groups()
+    return Place(int(message)) if task is None else Place(int(message), int(at), task, int(number))
+
+
+def _message_entry(row: tuple[Any, ...]) -> _Entry:
+    return _Entry(Place(row[0]), row[_SIZE], {"kind": "message", **copy_of(row)})
+
+
+def _task_entry(row: tuple[Any, ...]) -> _Entry:
+    message, at, task, number, state, who, reason = row
+    view = {"kind": "task", "task": task, "number": number, "at": wire_time(at), "state": state, "from": who}
+    if reason is not None:
+        view["reason"] = reason
+    return _Entry(Place(message, at, task, number), _TASK_ENTRY_BYTES, view)
 
 
 def unwrap(reply: dict[str, Any] | None, command: SessionGet | SessionList) -> dict[str, Any]:

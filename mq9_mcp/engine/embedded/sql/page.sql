@@ -20,14 +20,15 @@ order by case when $ordered then (0, 0, id) else (tier::bigint, visible_at, id) 
 limit $page
 
 -- name: page_message
-select mailbox, sender, session, body from messages where id = ?
+select mailbox, sender, session, body, (select task from task_messages where message = $1 limit 1)
+from messages where id = $1
 
 -- name: page_delivery
 select secret, state, outcome, attempts, principal, receipts
 from deliveries where grp = ? and message = ? order by settled_at desc limit 1
 
 -- name: page_key
-select message, sent_at, digest, session from dedup_keys
+select message, sent_at, digest, session, task from dedup_keys
 where mailbox = ? and key = ? order by message desc limit 1
 
 -- name: page_settled
@@ -66,6 +67,6 @@ select min(id) from messages where in_reply_to = ? and id > ?
 -- name: page_copies
 select
     m.id, m.mailbox, m.tier, m.visible_at, m.size, m.sender, m.position, m.expires_at, m.session, m.letter,
-    m.only_group, m.body, b.address
-from messages m join mailboxes b on b.number = m.mailbox
+    m.only_group, m.body, b.address, t.task
+from messages m join mailboxes b on b.number = m.mailbox left join task_messages t on t.message = m.id
 where m.id between ? and ? and list_contains(?, m.id) order by m.id

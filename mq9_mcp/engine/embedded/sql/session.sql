@@ -58,11 +58,22 @@ where m.session = $session or (m.session is null and m.id = $own)
 -- name: session_messages
 select
     m.id, m.mailbox, m.tier, m.visible_at, m.size, m.sender, m.position, m.expires_at, m.session, m.letter,
-    m.only_group, m.body, b.address
-from messages m join mailboxes b on b.number = m.mailbox
+    m.only_group, m.body, b.address, t.task
+from messages m join mailboxes b on b.number = m.mailbox left join task_messages t on t.message = m.id
 where (m.session = $session or (m.session is null and m.id = $own))
     and (b.owner = $principal or m.sender = $name) and m.id > $after
 order by m.id limit $limit
+
+-- name: session_task_states
+select after_message, happened_at, task, number, state, who, reason from (
+    select *, lag(state) over (partition by task order by number) before from task_events
+    where task in (
+        select id from tasks where session = $session and (owner = $principal or principal = $principal)
+    )
+)
+where before is distinct from state
+    and (after_message, happened_at, task, number) > ($after, $at, $task, $number)
+order by after_message, happened_at, task, number limit $limit
 
 -- name: session_page
 select s.name, s.turns, s.turns_max, s.changed_at, s.mailboxes, s.senders, s.closed

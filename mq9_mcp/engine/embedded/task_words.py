@@ -1,0 +1,150 @@
+"""The words of tasks, which memory knows only by their places: from the journal, or from DuckDB."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+import msgspec
+from msgspec import structs
+
+from mq9_mcp.domain.clock import wire_time
+from mq9_mcp.domain.names import own_session
+from mq9_mcp.domain.task import Task, read_place
+from mq9_mcp.engine.embedded.journal import Journal
+
+_decode = msgspec.json.decode
+_STEPS_MAX = 1_000  # read at a time
+_SHOWN = ("from", "created_at", "parts")
+
+
+class Source(Protocol):
+    """What this room needs of the engine."""
+
+    journal: Journal
+
+    async def read_row(self, name: str, arguments: Any) -> Any:
+        """The first row of a named statement, or None."""
+
+    async def read_rows(self, name: str, arguments: Any) -> list[Any]:
+        """All rows of a named statement."""
+
+    async def copies(self, messages: Sequence[int]) -> list[dict[str, Any]]:
+        """Messages as the wire shows them."""
+
+
+def task_view(engine: Source, task: Task) -> dict[str, Any] | Task:
+    """A task as the wire shows it; if the journal has not all of its words any more, a copy of the task."""
+    places = [at for at in (task.progress, task.status, *(task.artifacts or ())) if at]
+    words = dict(zip(places, _at_hand(engine, places), strict=True))
+    if None in words.values():
+        return structs.replace(task)
+    pieces = [_decode(words[at] or b"null") for at in task.artifacts or ()]
+    view = _head(task, pieces)
+    if task.progress:
+        view["progress"] = _decode(words[task.progress] or b"null")
+    if task.status:
+        view["status_message"] = _message(words[task.status] or b"null")
+    return view
+
+
+def _at_hand(engine: Source, places: list[int]) -> list[bytes | None]:
+    return [engine.journal.read(*read_place(at)) for at in places]
+
+
+async def task_view_from_tables(engine: Source, task: Task) -> dict[str, Any]:
+    """The same from DuckDB."""
+    return view_of(task, await engine.read_rows("task_details", [task.id, task.version]))
+
+
+def view_of(task: Task, rows: list[Any]) -> dict[str, Any]:
+    """A task as the wire shows it, with words from the rows of its history."""
+    view = _head(task, [_decode(detail) for _, kind, _, detail in rows if kind == "artifact"])
+    last = {kind: detail for _, kind, _, detail in rows}
+    if task.progress:
+        view["progress"] = _decode(last["progress"])
+    if task.status:
+        view["status_message"] = _message(last["status"])
+    return view
+
+
+def _message(body: bytes | str) -> dict[str, Any]:
+    known = _decode(body)
+    return {name: known[name] for name in _SHOWN}
+
+
+def _head(task: Task, pieces: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    view: dict[str, Any] = {
+        "id": task.id,
+        "state": str(task.state),
+        "session": task.session or own_session(task.first),
+        "mailbox": task.address,
+        "asker": task.asker,
+        "artifacts": artifacts(pieces),
+        "created_at": wire_time(task.created_at),
+        "updated_at": wire_time(task.updated_at),
+        "version": task.version,
+        "cancel_requested": task.cancel_requested,
+    }
+    if task.worker is not None:
+        view["worker"] = task.worker
+    return view
+
+
+def artifacts(pieces: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The artifacts that the pieces make, in the order in which they began."""
+    known: dict[str, dict[str, Any]] = {}
+    for piece in pieces:
+        name, append = piece["artifact_id"], piece.pop("append", False)
+        before = known.get(name)
+        if before is None or not append:
+            known[name] = piece
+        else:
+            known[name] = {**before, **piece, "parts": before["parts"] + piece["parts"]}
+    return list(known.values())
+
+
+async def put_words(engine: Source, places: list[dict[str, Any]]) -> None:
+    """Replace places and message ids in parts of a reply by the words that stand there."""
+    for one in places:
+        if "checkpoint" in one:
+            body = engine.journal.read(*read_place(one["checkpoint"]))
+            one["checkpoint"] = _decode(body or await _from_tables(engine, "last_checkpoint", one["task"]))
+        if "question" in one:
+            body = engine.journal.read(*read_place(one["question"]))
+            one["question"] = _message(body or await _from_tables(engine, "last_question", one["task"]))
+        if "follow_ups" in one:
+            one["follow_ups"] = await engine.copies(one["follow_ups"])
+
+
+async def _from_tables(engine: Source, name: str, task: str) -> str:
+    row = await engine.read_row(name, [task])
+    assert row is not None
+    return str(row[0])
+
+
+async def task_history(engine: Source, task: str, through: int, most: int) -> list[dict[str, Any]]:
+    """The last ``most`` entries of a task's history up to a number, oldest first."""
+    rows = await engine.read_rows("task_history", [task, through, most])
+    return [_entry(row) for row in reversed(rows)]
+
+
+async def task_steps(engine: Source, task: str, after: int, through: int) -> list[dict[str, Any]]:
+    """The first entries behind ``after``, at most 1,000."""
+    return [_entry(row) for row in await engine.read_rows("task_steps", [task, after, through, _STEPS_MAX])]
+
+
+def _entry(row: tuple[Any, ...]) -> dict[str, Any]:
+    number, at, kind, state, who, message, reason, detail = row
+    entry = {"number": number, "at": wire_time(at), "kind": kind, "state": state, "from": who}
+    if message is not None:
+        entry["message"] = message
+    if reason is not None:
+        entry["reason"] = reason
+    if detail is not None:
+        words = _decode(detail)
+        if kind in ("progress", "artifact", "checkpoint"):
+            entry[kind] = words
+        else:
+            entry["parts"] = words["parts"]
+    return entry

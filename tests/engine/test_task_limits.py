@@ -1,0 +1,79 @@
+"""The limits of tasks, each at its edge: accepted, one over it refused by name and nothing changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mq9_mcp.domain import apply_task, task_update
+from mq9_mcp.domain.limits import limit
+from tests.engine.test_tasks import begin, get, update
+from tests.support import Desk, run
+
+
+def test_follow_ups_max(tmp_path: Path) -> None:
+    async def body(desk: Desk) -> None:
+        task, message = await begin(desk)
+        most = limit("follow_ups_max")
+        words = [{"task": task, "text": "more"}] * most
+        await desk.call("session_reopen", session=message["session"], turns_max=2 * most)
+        await desk.call("mailbox_send", "alice", messages=words)
+        version = (await get(desk, task))["version"]
+        error = await desk.refused("MAILBOX_FULL", "mailbox_send", "alice", **words[0])
+        assert error.details["limit"] == "follow_ups_max"
+        assert (await get(desk, task))["version"] == version
+        reply = await update(desk, message, progress={"done": 1})
+        assert len(reply["follow_ups"]) == most
+        await update(desk, message, checkpoint="seen")
+        await desk.call("mailbox_send", "alice", **words[0])
+
+    run(body, tmp_path, "jobs")
+
+
+def test_task_artifacts_max(tmp_path: Path) -> None:
+    async def body(desk: Desk) -> None:
+        task, message = await begin(desk)
+        most = limit("task_artifacts_max")
+        for start in range(0, most, 50):
+            await update(desk, message, artifacts=[{"text": "a"}] * min(50, most - start))
+        before = await get(desk, task)
+        late = {"task": task, "lease": message["lease"], "artifacts": [{"text": "b"}]}
+        error = await desk.refused("BATCH_TOO_LARGE", "task_update", "bob", **late)
+        assert error.details["task_artifacts_max"] == most
+        assert await get(desk, task) == before
+        assert len(before["artifacts"]) == most
+
+    run(body, tmp_path, "jobs")
+
+
+def test_task_artifacts_bytes_max(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    piece = len(b'{"artifact_id":"artifact-1","parts":[{"text":""}]}') + 50
+    monkeypatch.setattr(task_update, "ARTIFACTS_BYTES_MAX", 2 * piece)
+
+    async def body(desk: Desk) -> None:
+        task, message = await begin(desk)
+        await update(desk, message, artifacts=[{"text": "a" * 50}])
+        before = await get(desk, task)
+        late = {"task": task, "lease": message["lease"], "artifacts": [{"text": "b" * 51}]}
+        error = await desk.refused("MESSAGE_TOO_LARGE", "task_update", "bob", **late)
+        assert error.details["task_artifacts_bytes_max"] == 2 * piece
+        assert await get(desk, task) == before
+        await update(desk, message, artifacts=[{"text": "b" * 50}])
+
+    run(body, tmp_path, "jobs")
+
+
+def test_ended_tasks_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apply_task, "ENDED_MAX", 2)
+
+    async def body(desk: Desk) -> None:
+        ended = []
+        for _ in range(4):
+            task, message = await begin(desk)
+            await update(desk, message, state="completed", message="done")
+            ended.append(task)
+        assert list(desk.engine.state.ended_tasks) == ended[2:]
+        assert {(await get(desk, task))["state"] for task in ended} == {"completed"}
+
+    run(body, tmp_path, "jobs")
