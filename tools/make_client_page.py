@@ -8,10 +8,10 @@ from typing import Any
 
 from mq9_mcp.broker.catalogue import CATALOGUE
 from mq9_mcp.client import ConnectionFailed, Consumer, Mq9Client, Mq9Message, Reject
-from mq9_mcp.client.client import FIRST_CONTACT_S
 from mq9_mcp.client.consuming import Consuming
+from mq9_mcp.client.following import Following
 from mq9_mcp.client.mq9_names import Mq9Names
-from mq9_mcp.client.retry import FIRST_S, MOST_S, REPEATABLE
+from mq9_mcp.client.retry import FIRST_CONTACT_S, FIRST_S, MOST_S, REPEATABLE
 
 
 def client_page() -> Iterator[str]:
@@ -37,6 +37,9 @@ def client_page() -> Iterator[str]:
         yield f"| [`{entry.name}`](commands.md#{entry.name}) | {entry.help} | {_repeated(entry.name)} |"
     yield ""
     yield from _retries()
+    yield "## task_follow\n"
+    yield from _signature("task_follow", Following.task_follow)
+    yield from _prose(Following.task_follow)
     yield "## consume\n"
     yield from _signature("consume", Consuming.consume)
     yield from _prose(Consuming.consume)

@@ -15,13 +15,13 @@ from mq9_mcp.client.commands.mailbox import MailboxCommands
 from mq9_mcp.client.commands.task import TaskCommands
 from mq9_mcp.client.consuming import Consuming
 from mq9_mcp.client.errors import ConnectionFailed, foreign, read_error
-from mq9_mcp.client.retry import Patience, keyed, repeatable
+from mq9_mcp.client.following import Following
+from mq9_mcp.client.retry import FIRST_CONTACT_S, Patience, keyed, repeatable
 from mq9_mcp.client.wire import Answer, Lost, Wire
 from mq9_mcp.domain.errors import Mq9Error, Refused
 from mq9_mcp.domain.names import check_address
 
 TIMEOUT_S = 30.0
-FIRST_CONTACT_S = 2.0  # for a broker that never answered: it starts just now, or there is none
 _OK, _TOO_MANY, _UNAVAILABLE = 200, 429, 503
 _GATEWAY = (502, 504)  # something between us and the broker lost it
 
@@ -29,7 +29,7 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-class Mq9Client(MailboxCommands, TaskCommands, GroupCommands, Consuming):
+class Mq9Client(MailboxCommands, TaskCommands, GroupCommands, Following, Consuming):
     """A caller of one broker, for one event loop. ``async with`` closes its connections.
 
     ``url``: else ``MQ9_URL``, else the daemon of the data directory, else ``http://127.0.0.1:9009``.

@@ -10,6 +10,7 @@ from typing import Any
 
 FIRST_S = 0.05  # the first pause; each later one is twice as long, up to
 MOST_S = 2.0
+FIRST_CONTACT_S = 2.0  # for a broker that never answered: it starts just now, or there is none
 JITTER = 0.5  # so much of a pause is drawn, or all clients of a broker that is back come at once
 KEY_BYTES = 16
 

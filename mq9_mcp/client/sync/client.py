@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, Literal, Self
 
@@ -91,6 +91,19 @@ class SyncMq9Client(SyncMailboxCommands, SyncTaskCommands, SyncGroupCommands, Sy
     ) -> dict[str, Any]:
         """Call any command with arguments as the wire has them; raises ``Mq9Error``."""
         return self._background.run(self._client.call(command=command, arguments=arguments))
+
+    def task_follow(
+        self,
+        task: str,
+        after: int | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """A task as it stands, ``{task}``, then ``{entry}`` for each later entry of its history; to its end.
+
+        With ``after`` it begins behind the entry of that number, without the task; 0 is the whole history.
+        A line that is cut is mended, and nothing is told twice or left out. If no broker answers for
+        ``timeout_s``, ``ConnectionFailed`` is raised; go on with the number of the last entry.
+        """
+        return self._background.each(self._client.task_follow(task=task, after=after))
 
     def consume(
         self,
