@@ -67,7 +67,7 @@ HEAD = """{docstring}
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, NotRequired, Self, TypedDict
 

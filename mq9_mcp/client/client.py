@@ -15,7 +15,6 @@ from mq9_mcp.client.commands.mailbox import MailboxCommands
 from mq9_mcp.client.commands.task import TaskCommands
 from mq9_mcp.client.consuming import Consuming
 from mq9_mcp.client.errors import ConnectionFailed, foreign, read_error
-from mq9_mcp.client.following import Following
 from mq9_mcp.client.retry import FIRST_CONTACT_S, Patience, keyed, repeatable
 from mq9_mcp.client.wire import Answer, Lost, Wire
 from mq9_mcp.domain.errors import Mq9Error, Refused
@@ -29,7 +28,7 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-class Mq9Client(MailboxCommands, TaskCommands, GroupCommands, Following, Consuming):
+class Mq9Client(MailboxCommands, TaskCommands, GroupCommands, Consuming):
     """A caller of one broker, for one event loop. ``async with`` closes its connections.
 
     ``url``: else ``MQ9_URL``, else the daemon of the data directory, else ``http://127.0.0.1:9009``.

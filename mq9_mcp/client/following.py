@@ -24,6 +24,7 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 class Following(Caller, ABC):
     """Follows tasks."""
 
+    agent: str | None
     timeout_s: float
     _wire: Wire
 

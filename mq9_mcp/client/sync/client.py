@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Literal, Self
 
@@ -143,6 +143,34 @@ class SyncMq9Client(SyncMailboxCommands, SyncTaskCommands, SyncGroupCommands, Sy
         return SyncConsumer(
             self._background, self._background.call(self._client.consume, passed_on(locals()))
         )
+
+    def work(
+        self,
+        mailbox: str | list[str] | tuple[str, ...] | None,
+        handler: Callable[[Any], Any],
+        *,
+        concurrency: int = 1,
+        lease_s: float = 300,
+        wait_s: float = 20.0,
+        session: str | None = None,
+        tags_any: list[str] | tuple[str, ...] = (),
+        tags_all: list[str] | tuple[str, ...] = (),
+        tags_none: list[str] | tuple[str, ...] = (),
+        priority_min: Literal["critical", "urgent", "normal"] = "normal",
+        error_handler: ErrorHandler | None = None,
+    ) -> SyncConsumer:
+        """Work on the tasks of an agent in the background: ``handler(job)`` for every one, until stopped.
+
+        A coroutine function gets a ``Job``, a plain function, which runs in a thread, a ``SyncJob``. What it
+        returns is what the asker hears: the task is completed, with a str, bytes, a dict as data, a list of
+        Parts, or nothing. ``TaskFailed`` fails the task, ``Reject`` rejects it, any other exception has it
+        tried again after the mailbox's backoff, with its last checkpoint. At most ``concurrency`` tasks are
+        held, and their leases are kept; one that waits for an answer is not held. ``TaskCanceled`` is raised
+        in the handler when the asker wants the task canceled, and cancels it unless it is caught;
+        ``LeaseLost`` when the task is somebody else's. ``error_handler(message, error)`` is told of every
+        failure. Mail that is no task goes to the dead letters, with the reason ``no-task``.
+        """
+        return SyncConsumer(self._background, self._background.call(self._client.work, passed_on(locals())))
 
     def send(
         self,
