@@ -76,7 +76,7 @@ HEAD = """{docstring}
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, NotRequired, Self, TypedDict
 
@@ -293,6 +293,7 @@ def _docstring(lines: Iterable[str], level: int) -> str:
 def _sync_client() -> str:
     from mq9_mcp.client import consumer, consuming, mq9_names
     from mq9_mcp.client.client import Mq9Client
+    from mq9_mcp.client.following import Following
 
     imports = [
         f"from mq9_mcp.client.{room} import {', '.join(sorted(names))}"
@@ -312,7 +313,7 @@ def _sync_client() -> str:
     lines = [HEAD.format(docstring=f'"""{about}"""'), *imports]
     lines += [_sync_consumer(consumer.Consumer), f"class SyncMq9Client({bases}):"]
     lines.append(_docstring([*SYNC_DOC, *_doc_of(Mq9Client)[1:]], 1))
-    for holder in (Mq9Client, consuming.Consuming, mq9_names.Mq9Names):
+    for holder in (Mq9Client, Following, consuming.Consuming, mq9_names.Mq9Names):
         for name, function in vars(holder).items():
             if inspect.isfunction(function) and not name.startswith("_") and name != "close":
                 lines.append(_twin(name, function, "_client"))
@@ -356,7 +357,10 @@ def _twin(name: str, function: Callable[..., Any], inner: str) -> str:
     """A sync method that does what the async one does, in the background."""
     signature = inspect.signature(function)
     returned = signature.return_annotation
-    if inspect.iscoroutinefunction(function):
+    if inspect.isasyncgenfunction(function):
+        returned = returned.replace("AsyncGenerator", "Iterator")
+        body = f"self._background.each(self.{inner}.{name}({_passed(signature)}))"
+    elif inspect.iscoroutinefunction(function):
         body = f"self._background.run(self.{inner}.{name}({_passed(signature)}))"
     else:
         assert returned == "Consumer", name

@@ -7,11 +7,24 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from mq9_mcp.broker.catalogue import CATALOGUE
-from mq9_mcp.client import ConnectionFailed, Consumer, Mq9Client, Mq9Message, Reject
-from mq9_mcp.client.client import FIRST_CONTACT_S
+from mq9_mcp.client import (
+    ConnectionFailed,
+    Consumer,
+    Job,
+    LeaseLost,
+    Mq9Client,
+    Mq9Message,
+    Reject,
+    Suspended,
+    SyncJob,
+    TaskCanceled,
+    TaskFailed,
+)
 from mq9_mcp.client.consuming import Consuming
+from mq9_mcp.client.following import Following
+from mq9_mcp.client.job import Facts
 from mq9_mcp.client.mq9_names import Mq9Names
-from mq9_mcp.client.retry import FIRST_S, MOST_S, REPEATABLE
+from mq9_mcp.client.retry import FIRST_CONTACT_S, FIRST_S, MOST_S, REPEATABLE
 
 
 def client_page() -> Iterator[str]:
@@ -37,6 +50,9 @@ def client_page() -> Iterator[str]:
         yield f"| [`{entry.name}`](commands.md#{entry.name}) | {entry.help} | {_repeated(entry.name)} |"
     yield ""
     yield from _retries()
+    yield "## task_follow\n"
+    yield from _signature("task_follow", Following.task_follow)
+    yield from _prose(Following.task_follow)
     yield "## consume\n"
     yield from _signature("consume", Consuming.consume)
     yield from _prose(Consuming.consume)
@@ -44,6 +60,27 @@ def client_page() -> Iterator[str]:
     yield from _prose(Consumer)
     for name in ("is_running", "wait", "stop"):
         yield from _member(Consumer, name)
+    yield "## work\n"
+    yield from _signature("work", Consuming.work)
+    yield from _prose(Consuming.work)
+    yield "It is a `Consumer`, which counts tasks: `processed_count` those completed. [How to use it]"
+    yield "(../how-to/let-a-worker-work-on-tasks.md).\n"
+    yield "### Job\n"
+    yield from _prose(Job)
+    yield "| attribute | what |"
+    yield "|---|---|"
+    for name, attribute in vars(Facts).items():
+        if isinstance(attribute, property):
+            yield f"| `{name}` | {_text(attribute.fget)} |"
+    yield ""
+    for name, function in vars(Job).items():
+        if inspect.iscoroutinefunction(function):
+            yield from _member(Job, name)
+    yield "### SyncJob\n"
+    yield from _prose(SyncJob)
+    for kind in (TaskCanceled, LeaseLost, Suspended, TaskFailed):
+        yield f"### {kind.__name__}\n"
+        yield from _prose(kind)
     yield "## Reject\n"
     yield from _signature("Reject", Reject.__init__)
     yield from _prose(Reject)
@@ -65,6 +102,8 @@ def client_page() -> Iterator[str]:
 def _repeated(name: str) -> str:
     if name == "mailbox_create":
         return "with an `address`"
+    if name == "task_update":
+        return "with a `state` that ends the lease"
     return "yes" if name in REPEATABLE else "no"
 
 

@@ -520,6 +520,11 @@ def _rest() -> Iterable[str]:
                 for one in CATALOGUE.values()
             ),
             ("`GET /v1/events`", "What happens, as server-sent events. [See below](#events)"),
+            (
+                "`GET /v1/tasks/{id}/events`",
+                "A task and every later entry of its history, as server-sent events. "
+                "[See below](#events-of-a-task)",
+            ),
             ("`GET /v1/openapi.json`", "REST as OpenAPI 3.1."),
         ),
     )
@@ -585,6 +590,18 @@ def _rest() -> Iterable[str]:
             for kind in kinds
             if SHOWN[tag := _tag(kind)]
         ),
+    )
+    yield "## Events of a task\n"
+    yield (
+        "`GET /v1/tasks/{id}/events` tells a task's life to whoever may call "
+        "[`task_get`](commands.md#task_get) for it. The data of the first event is `{task}`, the task as it "
+        "stands; of each later one `{entry}`, an entry of its `history`. The id of an event is the number of "
+        "the last entry that it tells, so `Last-Event-ID` or `?after=NUMBER` goes on behind it, without the "
+        "task; `after=0` tells the whole history. A number that the history does not reach is refused.\n"
+    )
+    yield (
+        "The stream ends after the entry that ends the task. Who comes back after that one gets 204, which "
+        "tells a browser not to come again. Heartbeats, errors and the end of the broker are as above.\n"
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Iterator
 from time import perf_counter
 from typing import Any
 
@@ -99,6 +99,15 @@ class Broker:
             self.tally.add(type(command), outcome, None if waiting else perf_counter() - begin)
             self._ended()
 
+    @contextlib.contextmanager
+    def busy(self) -> Iterator[None]:
+        """While it lasts, a broker that stops keeps its engine open."""
+        self._calls += 1
+        try:
+            yield
+        finally:
+            self._ended()
+
     def _ended(self) -> None:
         """A call ended; the upkeep may have to look earlier, a stop may go on."""
         self._calls -= 1
@@ -174,7 +183,7 @@ class Broker:
         self._told = {one for one in self._told if one[0] != caller.name} | asked
         return bool(fresh) or "follow_ups" in reply
 
-    def follow_task(self, caller: Caller, task: str, after: int | None) -> AsyncIterator[dict[str, Any]]:
+    def follow_task(self, caller: Caller, task: str, after: int | None) -> AsyncGenerator[dict[str, Any]]:
         """A task's snapshot, then each later entry of its history; with ``after``, the entries behind it."""
         return follow_task(self, caller, task, after)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncGenerator
+from contextlib import AbstractContextManager, suppress
 from typing import Any, Protocol
 
 from msgspec import structs
 
 from mq9_mcp.broker.bell import Bell
+from mq9_mcp.domain.errors import Unavailable
 from mq9_mcp.domain.plan import Ask
 from mq9_mcp.domain.state import Caller
 from mq9_mcp.domain.task_commands import TaskGet
@@ -27,6 +28,9 @@ class Desk(Protocol):
 
     def ask(self) -> Ask:
         """Time, a fresh secret and chance for one command."""
+
+    def busy(self) -> AbstractContextManager[None]:
+        """While it lasts, a broker that stops keeps its engine open."""
 
 
 async def wait_for_task(desk: Desk, caller: Caller, command: TaskGet) -> dict[str, Any]:
@@ -54,21 +58,25 @@ async def wait_for_task(desk: Desk, caller: Caller, command: TaskGet) -> dict[st
 
 async def follow_task(
     desk: Desk, caller: Caller, task: str, after: int | None = None
-) -> AsyncIterator[dict[str, Any]]:
+) -> AsyncGenerator[dict[str, Any]]:
     """``{task}``, the snapshot, then ``{entry}`` for each later entry; ends with the task or the broker.
 
     With ``after`` a follower goes on behind the entry of that number, without another snapshot.
     """
     moved = desk.bell.follow(task)
+    moved.set()
     try:
         while True:
-            moved.clear()
-            known = (await desk.engine.execute(caller, TaskGet(task=task), desk.ask()))["task"]
+            with desk.busy():  # a stop lets it look once more, and does not wait for a slow reader
+                await moved.wait()
+                moved.clear()
+                known = (await desk.engine.execute(caller, TaskGet(task=task), desk.ask()))["task"]
             if after is None:
                 yield {"task": known}
                 after = known["version"]
             while after < known["version"]:
-                entries = await desk.engine.task_events(task, after, known["version"])
+                with desk.busy():
+                    entries = await desk.engine.task_events(task, after, known["version"])
                 if not entries:
                     return  # its history is no longer kept
                 for entry in entries:
@@ -76,6 +84,8 @@ async def follow_task(
                     yield {"entry": entry}
             if known["state"] in OVER or desk.stopping:
                 return
-            await moved.wait()
+    except Unavailable:
+        if not desk.stopping:
+            raise
     finally:
         desk.bell.unfollow(task, moved)

@@ -107,6 +107,10 @@ class Connection:
         """One command with arguments as the wire has them."""
         return self._client.call(command, arguments)
 
+    def task_follow(self, task: str, after: int | None) -> Iterator[dict[str, Any]]:
+        """A task, then each later entry of its history."""
+        return self._client.task_follow(task, after)
+
 
 @contextmanager
 def connected(chosen: argparse.Namespace) -> Iterator[Connection]:

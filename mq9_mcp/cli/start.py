@@ -28,6 +28,7 @@ VERBS: tuple[Verb, ...] = (
     Verb(
         ("mailbox", "tail"), "Follow what arrives in a mailbox, without taking it.", room("mailbox:add_tail")
     ),
+    Verb(("task", "follow"), "Follow a task entry by entry, until it is over.", room("task:add_follow")),
     Verb(("dead", "list"), "The dead letters of a mailbox, and why they are dead.", room("dead:add_list")),
     Verb(("dead", "redrive"), "Give dead letters back to where they came from.", room("dead:add_redrive")),
     Verb(("on-mail",), "Run a command for every message of a mailbox.", room("on_mail:add")),

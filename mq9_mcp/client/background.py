@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import threading
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
@@ -45,6 +45,16 @@ class Background:
             return function(**arguments)
 
         return self.run(work())
+
+    def each(self, stream: AsyncGenerator[T]) -> Iterator[T]:
+        """What an async generator tells, one by one; whoever stops reading ends it."""
+        try:
+            while True:
+                yield self.run(anext(stream))
+        except StopAsyncIteration:
+            return
+        finally:
+            self.run(stream.aclose())
 
     def _result(self, work: Coroutine[Any, Any, T]) -> T:
         if threading.current_thread() is self._thread:

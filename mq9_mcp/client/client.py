@@ -17,13 +17,12 @@ from mq9_mcp.client.commands.session import SessionCommands
 from mq9_mcp.client.commands.task import TaskCommands
 from mq9_mcp.client.consuming import Consuming
 from mq9_mcp.client.errors import ConnectionFailed, foreign, read_error
-from mq9_mcp.client.retry import Patience, keyed, repeatable
+from mq9_mcp.client.retry import FIRST_CONTACT_S, Patience, keyed, repeatable
 from mq9_mcp.client.wire import Answer, Lost, Wire
 from mq9_mcp.domain.errors import Mq9Error, Refused
 from mq9_mcp.domain.names import check_address
 
 TIMEOUT_S = 30.0
-FIRST_CONTACT_S = 2.0  # for a broker that never answered: it starts just now, or there is none
 _OK, _TOO_MANY, _UNAVAILABLE = 200, 429, 503
 _GATEWAY = (502, 504)  # something between us and the broker lost it
 

@@ -30,7 +30,7 @@ from mq9_mcp.client.settling import Settling
 from mq9_mcp.domain.errors import Mq9Error, Unavailable
 
 _log = logging.getLogger("mq9_mcp.client")
-_handling: contextvars.ContextVar[Consumer | None] = contextvars.ContextVar("mq9_handling", default=None)
+handling: contextvars.ContextVar[Consumer | None] = contextvars.ContextVar("mq9_handling", default=None)
 
 
 class Work(NamedTuple):
@@ -59,6 +59,8 @@ class Consumer:
     processed_count: int
     failed_count: int
     error: Mq9Error | None
+    _threads_more = 0  # beside those of ``concurrency``
+    _delivery = Delivery
 
     def __init__(self, client: Caller, work: Work, taken: Callable[[Mapping[str, Any]], None]) -> None:
         self.processed_count = 0
@@ -75,7 +77,9 @@ class Consumer:
         self._room = asyncio.Event()
         self._settling = Settling(client, self._stop)
         self._threads = (
-            None if is_async(work.handler) else ThreadPoolExecutor(work.concurrency, "mq9-handler")
+            None
+            if is_async(work.handler)
+            else ThreadPoolExecutor(work.concurrency + self._threads_more, "mq9-handler")
         )
         self._main = asyncio.create_task(self._run(), name="mq9-consumer")
 
@@ -113,7 +117,7 @@ class Consumer:
         """
         self._stop.set()
         self._room.set()
-        if _handling.get() is self:
+        if handling.get() is self:
             return
         _, pending = await asyncio.wait({self._main}, timeout=timeout_s)
         if pending:
@@ -176,10 +180,18 @@ class Consumer:
         finally:
             fetch.cancel()
             stop.cancel()
-        return [] if fetch.cancelled() else fetch.result()["messages"]
+        if fetch.cancelled():
+            return []
+        reply = fetch.result()
+        self._told(reply)
+        messages: list[dict[str, Any]] = reply["messages"]
+        return messages
+
+    def _told(self, reply: Mapping[str, Any]) -> None:
+        """What else a fetch says."""
 
     def _begin(self, messages: Iterable[Mapping[str, Any]]) -> None:
-        for chain in chains(messages):
+        for chain in chains(messages, self._delivery):
             self._held.update(chain)
             task = asyncio.create_task(self._handle_chain(chain), name="mq9-work")
             self._chains.add(task)
@@ -237,7 +249,7 @@ class Consumer:
     async def _value(self, delivery: Delivery) -> Any:
         """What the handler returns, or raises; ``_Over`` if it had to end early."""
         context = contextvars.copy_context()
-        context.run(_handling.set, self)
+        context.run(handling.set, self)
         handler = begin(self._work.handler, delivery.message, context, self._threads)
         self._handlers.add(handler)
         try:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from mq9_mcp.client.consumer import Consumer, Work
 from mq9_mcp.client.delivery import ErrorHandler, Handler
+from mq9_mcp.client.following import Following
 from mq9_mcp.client.mq9_names import DEFAULT_GROUP, Mq9Names
+from mq9_mcp.client.worker import Worker
 from mq9_mcp.domain.errors import Refused
 from mq9_mcp.domain.limits import limit
 
@@ -17,7 +19,7 @@ WAIT_LEAST_S = 0.1  # a fetch that does not wait, again and again, would only ma
 FETCH_MAX = limit("fetch_messages_max")
 
 
-class Consuming(Mq9Names, ABC):
+class Consuming(Mq9Names, Following, ABC):
     """Makes consumers, and knows those that run."""
 
     def __init__(self) -> None:
@@ -77,6 +79,42 @@ class Consuming(Mq9Names, ABC):
         self._consumers.add(consumer)
         consumer.when_ended(self._consumers.discard)
         return consumer
+
+    def work(
+        self,
+        mailbox: str | list[str] | tuple[str, ...] | None,
+        handler: Callable[[Any], Any],
+        *,
+        concurrency: int = 1,
+        lease_s: float = limit("lease_s_default"),
+        wait_s: float = WAIT_S,
+        session: str | None = None,
+        tags_any: list[str] | tuple[str, ...] = (),
+        tags_all: list[str] | tuple[str, ...] = (),
+        tags_none: list[str] | tuple[str, ...] = (),
+        priority_min: Literal["critical", "urgent", "normal"] = "normal",
+        error_handler: ErrorHandler | None = None,
+    ) -> Consumer:
+        """Work on the tasks of an agent in the background: ``handler(job)`` for every one, until stopped.
+
+        A coroutine function gets a ``Job``, a plain function, which runs in a thread, a ``SyncJob``. What it
+        returns is what the asker hears: the task is completed, with a str, bytes, a dict as data, a list of
+        Parts, or nothing. ``TaskFailed`` fails the task, ``Reject`` rejects it, any other exception has it
+        tried again after the mailbox's backoff, with its last checkpoint. At most ``concurrency`` tasks are
+        held, and their leases are kept; one that waits for an answer is not held. ``TaskCanceled`` is raised
+        in the handler when the asker wants the task canceled, and cancels it unless it is caught;
+        ``LeaseLost`` when the task is somebody else's. ``error_handler(message, error)`` is told of every
+        failure. Mail that is no task goes to the dead letters, with the reason ``no-task``.
+        """
+        _check(concurrency, wait_s)
+        fetch: dict[str, Any] = {"group": DEFAULT_GROUP, "lease_s": lease_s, "wait_s": wait_s}
+        optional = {"mailbox": mailbox, "session": session, "tags_any": tags_any, "tags_all": tags_all}
+        optional |= {"tags_none": tags_none, "priority_min": priority_min}
+        fetch |= {key: value for key, value in optional.items() if value}
+        worker = Worker(self, Work(handler, fetch, concurrency, FETCH_MAX, False, False, error_handler))
+        self._consumers.add(worker)
+        worker.when_ended(self._consumers.discard)
+        return worker
 
 
 def _check(concurrency: int, wait_s: float) -> None:

@@ -50,16 +50,19 @@ class Delivery:
         if not self.lost.done():
             self.lost.set_result(error)
 
+    def heard(self, result: Mapping[str, Any]) -> None:
+        """A heartbeat was answered."""
+
     def item(self, outcome: str, **fields: Any) -> dict[str, Any]:
         """An item of ``mailbox_ack``."""
         return {"lease": self.lease, "outcome": outcome, **fields}
 
 
-def chains(messages: Iterable[Mapping[str, Any]]) -> list[list[Delivery]]:
+def chains(messages: Iterable[Mapping[str, Any]], kind: type[Delivery] = Delivery) -> list[list[Delivery]]:
     """The messages of one fetch, those of one session in a row: they are handled one after the other."""
     found: dict[tuple[str, str], list[Delivery]] = {}
     for message in messages:
-        found.setdefault((message["mailbox"], message["session"]), []).append(Delivery(message))
+        found.setdefault((message["mailbox"], message["session"]), []).append(kind(message))
     return list(found.values())
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 FIRST_S = 0.05  # the first pause; each later one is twice as long, up to
 MOST_S = 2.0
+FIRST_CONTACT_S = 2.0  # for a broker that never answered: it starts just now, or there is none
 JITTER = 0.5  # so much of a pause is drawn, or all clients of a broker that is back come at once
 KEY_BYTES = 16
 
@@ -27,6 +28,8 @@ def repeatable(command: str, arguments: Mapping[str, Any]) -> bool:
     """
     if command == "mailbox_create":
         return arguments.get("address") is not None  # else every call makes another mailbox
+    if command == "task_update":  # the state under a lease is said once; saying it again changes nothing
+        return arguments.get("state") not in (None, "working", "submitted")
     return command in REPEATABLE
 
 

@@ -40,6 +40,7 @@ class Settling:
         self._stop = stop
         self._waiting: list[_Outcome] = []
         self._sender: asyncio.Task[None] | None = None
+        self._early = asyncio.Event()
 
     async def settle(self, delivery: Delivery, outcome: str, **fields: Any) -> None:
         """Settle a message, however long the broker is away; raises ``Mq9Error``.
@@ -126,11 +127,18 @@ class Settling:
                     async with asyncio.timeout(pause_s(failures)):
                         await self._stop.wait()
 
+    def beat_now(self) -> None:
+        """Let the next heartbeat be at once."""
+        self._early.set()
+
     async def beat(self, held: Iterable[Delivery], lease_s: float) -> None:
         """Keep the leases of what is ``held`` and not yet settled, until cancelled."""
         every = wait = lease_s / BEATS
         while True:
-            await asyncio.sleep(wait)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._early.wait()
+            self._early.clear()
             wait = every
             working = [one for one in held if not one.settling]
             if not working:
@@ -143,7 +151,9 @@ class Settling:
                 wait = min(every, BEAT_AGAIN_S)
                 continue
             for delivery, result in zip(working, results, strict=True):
-                if not result["ok"] and not delivery.settling:
+                if result["ok"]:
+                    delivery.heard(result)
+                elif not delivery.settling:
                     _heard(delivery, read_item_error(result["error"]))
 
 

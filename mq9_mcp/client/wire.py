@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from mq9_mcp.client.find import find_url
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 CONNECT_S = 5.0
 CONNECTIONS = 100  # at once; more calls wait for one of these
 IDLE_S = 30.0  # less than the server's minute: no call meets a connection that is just being closed
+SILENCE_S = 15.0  # of a stream; a server that is there sends a heartbeat long before
 WHOLE_BYTES = 2**20  # larger bodies are written in pieces
 ANSWER_BYTES_MAX = 256 * 2**20  # no broker answers more: a hundred of the largest messages, escaped
 
@@ -44,6 +46,7 @@ class Wire:
         self._named = url
         self._headers = {"content-type": "application/json", **headers}
         self._http: aiohttp.ClientSession | None = None
+        self._streams: aiohttp.ClientSession | None = None
         self.url = find_url(url)
         self.met = False
 
@@ -82,23 +85,60 @@ class Wire:
                 raise Lost(self.url, f"it answers with more than {ANSWER_BYTES_MAX} bytes", sent=True)
         return bytes(read)
 
-    def _open(self) -> aiohttp.ClientSession:
+    @asynccontextmanager
+    async def stream(self, path: str) -> AsyncIterator[tuple[int, AsyncGenerator[bytes]]]:
+        """The status and the lines of an answer that goes on until its end; raises ``Lost``."""
         import aiohttp
 
-        self._http = aiohttp.ClientSession(
+        if self._streams is None:
+            self._streams = self._session(0)  # a stream takes no connection from calls
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=SILENCE_S)
+        try:
+            async with self._streams.get(f"{self.url}/v1/{path}", timeout=timeout) as response:
+                self.met = True
+                async with aclosing(_lines(response)) as lines:
+                    yield response.status, lines
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
+            url, self.url = self.url, find_url(self._named)
+            raise Lost(url, _why(error), sent=False) from error
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise Lost(self.url, _why(error), sent=True) from error
+
+    def _open(self) -> aiohttp.ClientSession:
+        self._http = self._session(CONNECTIONS)
+        return self._http
+
+    def _session(self, connections: int) -> aiohttp.ClientSession:
+        import aiohttp
+
+        return aiohttp.ClientSession(
             headers=self._headers,
-            connector=aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=IDLE_S),
+            connector=aiohttp.TCPConnector(limit=connections, keepalive_timeout=IDLE_S),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,  # no broker packs its answers, and a small one could become a huge one
             skip_auto_headers=("Accept-Encoding",),
         )
-        return self._http
 
     async def close(self) -> None:
         """End the connections."""
-        http, self._http = self._http, None
-        if http is not None:
-            await http.close()
+        sessions, self._http, self._streams = (self._http, self._streams), None, None
+        for http in sessions:
+            if http is not None:
+                await http.close()
+
+
+async def _lines(response: aiohttp.ClientResponse) -> AsyncGenerator[bytes]:
+    """Lines of any length, without their ends."""
+    begun = bytearray()
+    async for piece in response.content.iter_any():
+        begun += piece
+        if b"\n" in piece:
+            *whole, rest = bytes(begun).split(b"\n")
+            begun = bytearray(rest)
+            for line in whole:
+                yield line.rstrip(b"\r")
+    if begun:
+        yield bytes(begun)
 
 
 def _why(error: Exception) -> str:

@@ -93,8 +93,9 @@ UPDATES: dict[str, Move] = {
 
 
 def allowed(state: TaskState) -> list[TaskState]:
-    """The states that may follow ``state``, in the order of the states."""
-    after = {target for (at, _), target in TABLE.items() if at is state}
+    """The states that may follow ``state``, in the order of the states; words that leave it aside."""
+    words = (_M.MESSAGE, _M.FOLLOW_UP)
+    after = {target for (at, move), target in TABLE.items() if at is state and move not in words}
     return [one for one in TaskState if one in after]
 
 

@@ -10,7 +10,7 @@ from mq9_mcp.domain.events import Mail
 from mq9_mcp.domain.names import DEFAULT_GROUP
 from mq9_mcp.domain.plan import Plan
 from mq9_mcp.domain.state import Group, Mailbox, due_now
-from mq9_mcp.domain.task import Move, Task
+from mq9_mcp.domain.task import Move, Task, allowed
 from mq9_mcp.domain.task_moves import CODES, end_work, finish, move, open_task, work_of
 
 
@@ -94,6 +94,7 @@ def check_ack(plan: Plan, group: Group, mail: Mail, replied: Collection[int | No
         'call task_update(state="completed"), or send the reply in the same call',
         task=task.id,
         state=str(task.state),
+        allowed=[str(one) for one in allowed(task.state)],
     )
 
 

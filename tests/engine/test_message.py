@@ -230,8 +230,8 @@ def test_who_sent_it_comes_from_the_caller_never_from_an_argument(tmp_path: Path
     run(body, tmp_path, "box")
 
 
-@pytest.mark.parametrize("name", ["task", "intent", "park"])
-def test_tasks_and_intents_are_refused_clearly_until_they_exist(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["intent", "park"])
+def test_intents_are_refused_clearly_until_they_exist(tmp_path: Path, name: str) -> None:
     async def body(desk: Desk) -> None:
         arguments: dict[str, Any] = {"to": "box", "text": "x", name: True}
         error = await desk.refused("INVALID_ARGUMENT", "mailbox_send", **arguments)

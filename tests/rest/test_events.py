@@ -67,9 +67,11 @@ class Told:
 
 
 @asynccontextmanager
-async def listening(site: Site, query: str = "", **headers: str) -> AsyncIterator[Told]:
+async def listening(
+    site: Site, query: str = "", path: str = "/v1/events", **headers: str
+) -> AsyncIterator[Told]:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    async with site.client.stream("GET", f"/v1/events{query}", headers=named) as answer:
+    async with site.client.stream("GET", f"{path}{query}", headers=named) as answer:
         assert answer.status_code == 200
         assert answer.headers["content-type"].partition(";")[0] == "text/event-stream"
         told = Told(answer)

@@ -29,7 +29,7 @@ def shape(value: Any) -> Any:
 
 def test_the_curl_lines_do_what_the_page_says(tmp_path: Path) -> None:
     code = [one for one in fences(PAGE.read_text(encoding="utf-8")) if one.language in ("sh", "json")]
-    told = ""
+    told, streams = "", []
     environment = dict(os.environ)
     with serving(tmp_path / "data") as server:
         for one in code:
@@ -43,8 +43,12 @@ def test_the_curl_lines_do_what_the_page_says(tmp_path: Path) -> None:
                 ["bash", "-c", line], env=environment, capture_output=True, text=True, timeout=60
             ).stdout
             assert told, one.line
+            if EVENTS in one.text:
+                streams.append(told)
             if lease := re.search(r'"lease":"([^"]+)"', told):
                 environment["LEASE"] = lease[1]
-    kinds = re.findall(r'"event":"(\w+)"', told)
+    events, task = streams
+    kinds = re.findall(r'"event":"(\w+)"', events)
     assert kinds[:3] == ["mailbox_created", "mailbox_created", "sent"]
     assert {"leased", "acked"} <= {*kinds}
+    assert '"state":"submitted"' in task

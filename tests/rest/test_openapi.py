@@ -59,6 +59,7 @@ def test_every_command_has_its_operation() -> None:
     assert operations == {
         **{f"/v1/{name}": name for name in CATALOGUE},
         "/v1/events": "events",
+        "/v1/tasks/{task}/events": "task_events",
         "/v1/openapi.json": "openapi",
     }
     assert {*REPLIES} == {*CATALOGUE}

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Literal, Self
 
@@ -96,6 +96,19 @@ class SyncMq9Client(
         """Call any command with arguments as the wire has them; raises ``Mq9Error``."""
         return self._background.run(self._client.call(command=command, arguments=arguments))
 
+    def task_follow(
+        self,
+        task: str,
+        after: int | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """A task as it stands, ``{task}``, then ``{entry}`` for each later entry of its history; to its end.
+
+        With ``after`` it begins behind the entry of that number, without the task; 0 is the whole history.
+        A line that is cut is mended, and nothing is told twice or left out. If no broker answers for
+        ``timeout_s``, ``ConnectionFailed`` is raised; go on with the number of the last entry.
+        """
+        return self._background.each(self._client.task_follow(task=task, after=after))
+
     def consume(
         self,
         mailbox: str | list[str] | tuple[str, ...] | None,
@@ -134,6 +147,34 @@ class SyncMq9Client(
         return SyncConsumer(
             self._background, self._background.call(self._client.consume, passed_on(locals()))
         )
+
+    def work(
+        self,
+        mailbox: str | list[str] | tuple[str, ...] | None,
+        handler: Callable[[Any], Any],
+        *,
+        concurrency: int = 1,
+        lease_s: float = 300,
+        wait_s: float = 20.0,
+        session: str | None = None,
+        tags_any: list[str] | tuple[str, ...] = (),
+        tags_all: list[str] | tuple[str, ...] = (),
+        tags_none: list[str] | tuple[str, ...] = (),
+        priority_min: Literal["critical", "urgent", "normal"] = "normal",
+        error_handler: ErrorHandler | None = None,
+    ) -> SyncConsumer:
+        """Work on the tasks of an agent in the background: ``handler(job)`` for every one, until stopped.
+
+        A coroutine function gets a ``Job``, a plain function, which runs in a thread, a ``SyncJob``. What it
+        returns is what the asker hears: the task is completed, with a str, bytes, a dict as data, a list of
+        Parts, or nothing. ``TaskFailed`` fails the task, ``Reject`` rejects it, any other exception has it
+        tried again after the mailbox's backoff, with its last checkpoint. At most ``concurrency`` tasks are
+        held, and their leases are kept; one that waits for an answer is not held. ``TaskCanceled`` is raised
+        in the handler when the asker wants the task canceled, and cancels it unless it is caught;
+        ``LeaseLost`` when the task is somebody else's. ``error_handler(message, error)`` is told of every
+        failure. Mail that is no task goes to the dead letters, with the reason ``no-task``.
+        """
+        return SyncConsumer(self._background, self._background.call(self._client.work, passed_on(locals())))
 
     def send(
         self,

@@ -1,4 +1,4 @@
-"""The paths of REST: one for each command, named as the catalogue names it, and two to read."""
+"""The paths of REST: one for each command, named as the catalogue names it, and three to read."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from mq9_mcp.doors.answer import JSON, answer, refusal
 from mq9_mcp.doors.rest.call import call
 from mq9_mcp.doors.rest.events import events
 from mq9_mcp.doors.rest.openapi import document
+from mq9_mcp.doors.rest.task_events import task_events, task_of
 
 PREFIX = "/v1/"
 EVENTS = "events"
@@ -36,10 +37,13 @@ class Rest:
                 await _wrong_method(method, "POST")(scope, receive, send)
             return
         try:
-            if name not in (EVENTS, OPENAPI):
+            task = task_of(name)
+            if task is None and name not in (EVENTS, OPENAPI):
                 self._check(name)
             if method not in READ:
                 await _wrong_method(method, *READ)(scope, receive, send)
+            elif task is not None:
+                await task_events(self.broker, task, scope, receive, send)
             elif name == EVENTS:
                 await events(self.broker, scope, receive, send)
             else:

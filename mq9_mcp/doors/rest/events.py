@@ -5,7 +5,7 @@ The id of an event is the sequence of its record, so a browser resumes by itself
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from urllib.parse import parse_qsl
 
@@ -23,7 +23,7 @@ from mq9_mcp.doors.caller import caller_of
 HEARTBEAT_S = 3
 RETRY_MS = 1_000  # when a caller that lost its line comes again
 LAST = "last-event-id"
-_encode = msgspec.json.Encoder().encode
+encode = msgspec.json.Encoder().encode
 
 # The stream ends with the journal, after the last event of a broker that stops; not in the middle of one.
 AppStatus.enable_automatic_graceful_drain = False
@@ -31,16 +31,21 @@ AppStatus.enable_automatic_graceful_drain = False
 
 async def events(broker: Broker, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer with the stream; raises ``Mq9Error`` before it begins."""
-    stream = broker.stream(caller_of(scope["headers"]), _after(HTTPConnection(scope)))
-    response = EventSourceResponse(
-        _told(stream),
+    after = read_after(HTTPConnection(scope), "the sequence of a record", "leave it out to begin now")
+    stream = broker.stream(caller_of(scope["headers"]), after)
+    await streamed(_told(stream), lambda: stream.position)(scope, receive, send)
+
+
+def streamed(told: AsyncIterator[ServerSentEvent], position: Callable[[], int]) -> EventSourceResponse:
+    """What is told, and heartbeats in between that carry the reader's place."""
+    return EventSourceResponse(
+        told,
         ping=HEARTBEAT_S,
-        ping_message_factory=lambda: ServerSentEvent(id=str(stream.position), comment="here"),
+        ping_message_factory=lambda: ServerSentEvent(id=str(position()), comment="here"),
     )
-    await response(scope, receive, send)
 
 
-def _after(connection: HTTPConnection) -> int | None:
+def read_after(connection: HTTPConnection, what: str, hint: str) -> int | None:
     """Where to begin: the header of a caller that comes again counts before the address it came with."""
     given = dict(parse_qsl(connection.scope["query_string"].decode("latin-1"), keep_blank_values=True))
     for name in given:
@@ -48,18 +53,19 @@ def _after(connection: HTTPConnection) -> int | None:
             raise Refused("INVALID_ARGUMENT", f"{name[:64]!a}: unknown; accepted: after", "leave it out")
     last = connection.headers.get(LAST)
     if last is not None:
-        return _sequence("Last-Event-ID", last)
-    return _sequence("after", given["after"]) if "after" in given else None
+        return _number("Last-Event-ID", last, what, hint)
+    return _number("after", given["after"], what, hint) if "after" in given else None
 
 
-def _sequence(name: str, text: str) -> int:
+def _number(name: str, text: str, what: str, hint: str) -> int:
     if text.isascii() and text.isdecimal() and len(text) <= 16:
         return int(text)
-    raise Refused(
-        "INVALID_ARGUMENT",
-        f"{name}: {text[:64]!a}; accepted: the sequence of a record, 0 or more",
-        "leave it out to begin now",
-    )
+    raise Refused("INVALID_ARGUMENT", f"{name}: {text[:64]!a}; accepted: {what}, 0 or more", hint)
+
+
+def failed(error: Mq9Error) -> ServerSentEvent:
+    """The last event of a stream that cannot go on."""
+    return ServerSentEvent(encode({"error": error.as_dict()}).decode(), event="error")
 
 
 async def _told(stream: Stream) -> AsyncIterator[ServerSentEvent]:
@@ -68,6 +74,6 @@ async def _told(stream: Stream) -> AsyncIterator[ServerSentEvent]:
     try:
         async with aclosing(stream.records()) as records:
             async for record in records:
-                yield ServerSentEvent(_encode(record).decode(), id=str(record["seq"]))
+                yield ServerSentEvent(encode(record).decode(), id=str(record["seq"]))
     except Mq9Error as error:  # a reader so slow that the journal went on without it
-        yield ServerSentEvent(_encode({"error": error.as_dict()}).decode(), event="error")
+        yield failed(error)

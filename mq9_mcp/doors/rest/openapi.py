@@ -26,6 +26,7 @@ VERSION = "3.1.0"
 REF = "#/components/schemas/{name}"
 # Any request may be refused so, whatever the command.
 EVERYWHERE = ("UNAUTHENTICATED", "POLICY_VIOLATION", "BATCH_TOO_LARGE", "INTERNAL")
+STREAMED = ("UNAUTHENTICATED", "POLICY_VIOLATION", "RATE_LIMITED", "INTERNAL", "SHUTTING_DOWN")
 # The patterns of the domain without look-arounds and surrogates, which many languages lack.
 PORTABLE = {
     ADDRESS_PATTERN: r"^[a-z0-9]((\.?[a-z0-9_-])*\.?[a-z0-9])?$",
@@ -67,6 +68,7 @@ def as_dict() -> dict[str, Any]:
         "paths": {
             **{f"/v1/{name}": {"post": _command(entry, schemas)} for name, entry in CATALOGUE.items()},
             "/v1/events": {"get": _events()},
+            "/v1/tasks/{task}/events": {"get": _task_events()},
             "/v1/openapi.json": {"get": _openapi()},
         },
         "components": {"schemas": schemas, "parameters": {"Agent": _agent()}},
@@ -198,43 +200,53 @@ def _refusal(status: int, codes: list[str]) -> Schema:
 
 
 def _events() -> Schema:
-    sequence: Schema = {"type": "integer", "minimum": 0}
-    return {
-        "operationId": "events",
-        "summary": "What happens in the caller's mailboxes, and what it sends, as server-sent events.",
-        "description": "Each event is one record of the journal: its id is the sequence, its data a JSON "
+    return _stream(
+        "events",
+        "What happens in the caller's mailboxes, and what it sends, as server-sent events.",
+        "Each event is one record of the journal: its id is the sequence, its data a JSON "
         "object `{seq, at, events}`. A heartbeat comes every 3 seconds. No bodies, no leases.",
+        "Begin after this record; from now on if left out.",
+        "A stream that ends when the broker stops.",
+    )
+
+
+def _task_events() -> Schema:
+    """As ``_events``, of one task."""
+    made = _stream(
+        "task_events",
+        "A task as it stands, then each later entry of its history, as server-sent events.",
+        "The data of the first event is `{task}`, as task_get shows it; of each later one `{entry}`. Its id "
+        "is the number of the last entry told. A heartbeat comes every 3 seconds. Right: `task_get`.",
+        "Begin after this entry of the history, without the task; with the task as it stands if left out.",
+        "A stream that ends after the entry that ends the task, and when the broker stops.",
+        "TASK_NOT_FOUND",
+    )
+    made["parameters"].insert(
+        0, {"name": "task", "in": "path", "required": True, "schema": {"type": "string", "maxLength": 128}}
+    )
+    made["responses"]["204"] = {"description": "The task is over, and nothing comes after that entry."}
+    return made
+
+
+def _stream(name: str, summary: str, description: str, after: str, ends: str, *codes: str) -> Schema:
+    number: Schema = {"type": "integer", "minimum": 0}
+    again = "What a reader sends that comes again; counts before after."
+    return {
+        "operationId": name,
+        "summary": summary,
+        "description": description,
         "tags": ["reading"],
         "parameters": [
             {"$ref": "#/components/parameters/Agent"},
-            {
-                "name": "after",
-                "in": "query",
-                "description": "Begin after this record; from now on if left out.",
-                "schema": sequence,
-            },
-            {
-                "name": "Last-Event-ID",
-                "in": "header",
-                "description": "What a reader sends that comes again; counts before after.",
-                "schema": sequence,
-            },
+            {"name": "after", "in": "query", "description": after, "schema": number},
+            {"name": "Last-Event-ID", "in": "header", "description": again, "schema": number},
         ],
         "responses": {
             "200": {
-                "description": "A stream that ends when the broker stops.",
+                "description": ends,
                 "content": {"text/event-stream": {"schema": {"type": "string"}}},
             },
-            **_refusals(
-                (
-                    "INVALID_ARGUMENT",
-                    "UNAUTHENTICATED",
-                    "POLICY_VIOLATION",
-                    "RATE_LIMITED",
-                    "INTERNAL",
-                    "SHUTTING_DOWN",
-                )
-            ),
+            **_refusals((*codes, "INVALID_ARGUMENT", *STREAMED)),
         },
     }
 
