@@ -1,4 +1,4 @@
-"""Tasks and their messages end together, in corners that the simulation found."""
+"""Tasks and their messages end together, and a call says one thing: corners that the model of tasks brought up."""
 
 from __future__ import annotations
 

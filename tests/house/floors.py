@@ -18,7 +18,7 @@ FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 TOP = len(FLOORS) - 1
 PACKAGE = "mq9_mcp"  # holds the version, imports nothing, may be imported by all
 SEAM = "mq9_mcp.engine.base"
-MODEL = tuple(f"tests.simulation.{room}" for room in ("model", "sending", "passing", "shelf"))
+MODEL = tuple(f"tests.simulation.{room}" for room in ("model", "threads", "sending", "tasks", "passing", "shelf"))
 
 # What has a clock, randomness, threads, other processes or I/O.
 NOT_STILL = frozenset(

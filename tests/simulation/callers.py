@@ -315,4 +315,5 @@ def edges(model: Model) -> list[int]:
         found |= {key[1] + window for key in box.keys.values()}
         found |= {mail.at for mail in box.live()} | {mail.expires or 0 for mail in box.live()}
         found |= {place.until for _, _, place in box.owed()} | {box.expires or 0}
+    found |= {time for task in model.tasks.values() for time in task.times()}
     return sorted(at for at in found if at >= model.now)

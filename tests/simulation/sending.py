@@ -5,19 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from tests.simulation.passing import Passing
 from tests.simulation.shelf import TIERS, Box, Mail, Shape, iso
+from tests.simulation.tasks import Refusal, Who
+from tests.simulation.threads import Threading
 
-Who = tuple[str, str]  # principal, agent
-Key = tuple[int, int, Any, str]
-
-
-class Refusal(Exception):
-    """The command is refused with this code, and changes nothing."""
-
-    def __init__(self, code: str) -> None:
-        super().__init__(code)
-        self.code = code
+Key = tuple[int, int, Any, str, str | None]
 
 
 def millis(text: str) -> int:
@@ -25,7 +17,7 @@ def millis(text: str) -> int:
     return round(datetime.fromisoformat(text).timestamp() * 1000)
 
 
-class Sending(Passing):
+class Sending(Threading):
     """Mailboxes that take mail."""
 
     def _own(self, who: Who, address: str | None) -> Box:
@@ -50,15 +42,16 @@ class Sending(Passing):
     def _send_one(self, who: Who, asked: Shape) -> list[Shape]:
         parts = asked.get("parts") or [{"text": asked["text"]}]
         answered = self._answered(who, asked) if "in_reply_to" in asked else None
+        thread = self.thread_of(who, asked, answered)
         session = asked.get("session")
         if session and session.startswith("mq9.") and self._find(int(session[4:])) is None:
             raise Refusal("SESSION_NOT_FOUND")
-        session = session or (answered.session if answered else None)
+        session = session or (answered.session if answered else thread.session if thread else None)
         targets = self._targets(who, asked, answered)
         known = [self._known(box, asked, parts) for box in targets]
         if None in known:
             at, expires = self._times(asked)
-            body = self._body(who, asked, parts, at, expires)
+            body = self.in_thread(thread, asked, self._body(who, asked, parts, at, expires), targets)
         receipts = []
         for box, key in zip(targets, known, strict=True):
             if key is None:
@@ -72,11 +65,13 @@ class Sending(Passing):
                 box.mails[id] = mail
                 if at <= self.now:
                     self._show(box, mail)
+                self.join(who, thread, asked, box, mail, answered)
                 if "dedup_key" in asked:
-                    box.keys[asked["dedup_key"]] = (id, self.now, parts, mail.session)
-            stored = key or (mail.id, self.now, parts, mail.session)
+                    box.keys[asked["dedup_key"]] = (id, self.now, parts, mail.session, mail.task)
+            stored = key or (mail.id, self.now, parts, mail.session, mail.task)
             receipt = {"id": stored[0], "mailbox": box.address, "stored_at": iso(stored[1])}
-            receipts.append(receipt | {"duplicate": key is not None, "session": stored[3]})
+            receipt |= {"duplicate": key is not None, "session": stored[3]}
+            receipts.append(receipt | ({"task": stored[4]} if stored[4] else {}))
         return receipts
 
     def _find(self, id: int) -> tuple[Box, Mail] | None:
@@ -91,6 +86,8 @@ class Sending(Passing):
         raise Refusal("MESSAGE_NOT_FOUND")
 
     def _targets(self, who: Who, asked: Shape, answered: Mail | None) -> list[Box]:
+        if "to" not in asked and answered is None:
+            return [self.where_worked(asked["task"])]
         back = [answered.body.get("reply_to") or "", answered.body["from"]] if answered else []
         to = asked.get("to") or (back[0] or back[1])
         found = []
