@@ -20,6 +20,7 @@ from mq9_mcp.domain.names import DEFAULT_GROUP, check_new_address
 from mq9_mcp.domain.plan import Plan
 from mq9_mcp.domain.registry import Agent, Heartbeat, Status, short_view
 from mq9_mcp.domain.state import Caller, Mailbox, State
+from mq9_mcp.domain.task_lease import canceled_work
 
 AGENTS_MAX = limit("agents_max")
 _SOURCES = ("card", "card_url", "mcp_server")
@@ -109,7 +110,8 @@ def decide_report(plan: Plan, command: AgentReport) -> dict[str, Any]:
         if getattr(command, field) is not None:
             view[field] = getattr(command, field)
     waiting = _waiting(plan.state.mailboxes[agent.mailbox])
-    return {"agent": view, "cancel_requested": [], "waiting": dict(zip(TIERS, waiting, strict=True))}
+    cancels = canceled_work(plan, agent.name) if plan.state.task_news else []
+    return {"agent": view, "cancel_requested": cancels, "waiting": dict(zip(TIERS, waiting, strict=True))}
 
 
 def _waiting(mailbox: Mailbox) -> list[int]:

@@ -400,7 +400,7 @@ def replaced_by(plan: Plan, mailbox: Mailbox, state_key: str) -> tuple[list[int]
     for id in mailbox.state_keys.get(state_key, ()):
         mail = plan.state.mails[id]
         owing = [group for group in mailbox.groups.values() if plan.still_owes(group, mail)]
-        if mailbox.groups and not owing:
+        if mailbox.groups and not owing and not plan.state.awaits_default(mailbox, mail):
             continue  # this call settles it
         if not any(plan.still_leased(group, mail) for group in owing):
             withdrawn.append(id)

@@ -93,8 +93,8 @@ def let_in(plan: Plan, sent: e.Sent, task: Task) -> None:
     """
     first = first_message(task)
     record = plan.state.sessions.get(first.session)
-    if record is not None:
-        sent.apart = status(record, plan.now) in ("closed", "gone")
+    if record is not None and (state := status(record, plan.now)) != "gone":
+        sent.apart = state == "closed"
     elif plan.state.sessions.spilled or (
         task.session != own_session(task.first) and task.session is not None
     ):

@@ -257,7 +257,7 @@ def _extend(item: _Item) -> None:
     )
     item.result["leased_until"] = wire_time(until)
     if item.mail.extra is not None and item.mail.extra.task is not None:
-        tell_news(item.plan, item.mail.id, item.result)
+        tell_news(item.plan, item.group, item.mail.id, item.result)
 
 
 def _reject(item: _Item) -> None:

@@ -28,6 +28,7 @@ def describe(plan: Plan, group: Group, mail: Mail, delivery: dict[str, Any]) -> 
     if known.follow_ups:
         delivery["follow_ups"] = known.follow_ups
     if known.checkpoint or known.question or known.follow_ups:
+        delivery["task"] = known.id  # by which the tables know its words once the journal has them no more
         later(plan, delivery)
 
 
@@ -38,10 +39,10 @@ def later(plan: Plan, words: dict[str, Any]) -> None:
     plan.ask.words.append(words)
 
 
-def tell_news(plan: Plan, message: int, result: dict[str, Any]) -> None:
+def tell_news(plan: Plan, group: Group, message: int, result: dict[str, Any]) -> None:
     """Tell who extends a lease that cancel was asked for, and the follow-ups that it does not know."""
     task = work_of(plan, message)
-    if task is None:
+    if task is None or group.name != DEFAULT_GROUP:
         return
     if task.cancel_requested:
         result["cancel_requested"] = True
@@ -54,7 +55,7 @@ def tell_news(plan: Plan, message: int, result: dict[str, Any]) -> None:
 def news_of(plan: Plan, reply: dict[str, Any]) -> None:
     """Tell a worker that fetches more what is new about the tasks that it holds."""
     fresh: list[int] = []
-    for id in sorted(plan.state.task_news.get(plan.caller.name, ())):
+    for id in sorted(plan.state.task_news.get(plan.caller.name, ()), key=lambda id: _opening(plan, id)):
         task = open_task(plan, id)
         assert task is not None
         if not holds(plan, task):
@@ -68,6 +69,17 @@ def news_of(plan: Plan, reply: dict[str, Any]) -> None:
     if fresh:
         reply["follow_ups"] = fresh
         later(plan, reply)
+
+
+def canceled_work(plan: Plan, worker: str) -> list[str]:
+    """The tasks that ``worker`` holds and should stop, in the order in which they were opened."""
+    ids = sorted(plan.state.task_news.get(worker, ()), key=lambda id: _opening(plan, id))
+    return [id for id in ids if (task := open_task(plan, id)) and task.cancel_requested and holds(plan, task)]
+
+
+def _opening(plan: Plan, id: str) -> int:
+    """Tasks in the order in which they were opened, as their names are in none."""
+    return plan.state.tasks[id].first
 
 
 def holds(plan: Plan, task: Task) -> bool:
@@ -100,7 +112,8 @@ def check_ack(plan: Plan, group: Group, mail: Mail, replied: Collection[int | No
 
 def decide_timeouts(plan: Plan, mailbox: Mailbox) -> None:
     """Tasks whose ``timeout_s`` is over fail, whoever works on them."""
-    for id in sorted(due_now(mailbox.timeouts, plan.now)):
+    due = [id for id in due_now(mailbox.timeouts, plan.now) if id in plan.state.tasks]
+    for id in sorted(due, key=lambda id: _opening(plan, id)):
         task = open_task(plan, id)
         if task is not None:
             fields = end_work(plan, task)

@@ -32,6 +32,7 @@ CODES = {
     "DEAD_LETTERED": "the message went to the dead letters",
     "TIMEOUT": "timeout_s passed",
 }
+REPLACED = "the message was replaced by a newer one of its state_key"
 
 
 def open_task(plan: Plan, id: str) -> Task | None:
@@ -166,12 +167,11 @@ def end_work(plan: Plan, task: Task) -> dict[str, list[int]]:
         return {}
     mailbox = plan.state.mailboxes[mail.mailbox]
     group = mailbox.groups.get(DEFAULT_GROUP)
-    if group is not None:
+    if group is not None and mail.visible_at <= plan.now:
         kept = plan.owed_elsewhere(mail, group)
+        state = mailbox.ending.get(mail.id, "withdrawn")
         plan.settled.add((group.number, mail.id))
-        plan.events.append(
-            e.Closed(at=plan.now, group=group.number, id=mail.id, state="withdrawn", kept=kept)
-        )
+        plan.events.append(e.Closed(at=plan.now, group=group.number, id=mail.id, state=state, kept=kept))
         return {}
     held = any(leased(one, mail.id) for one in mailbox.groups.values())
     return {"superseded" if held else "withdrawn": [mail.id]}
@@ -293,7 +293,7 @@ def _closed(plan: Plan, event: e.Closed) -> None:
         elif event.state == "expired":
             finish(plan, task, Move.FAIL, "EXPIRED", CODES["EXPIRED"])
         else:
-            cancel(plan, task, "the message was replaced by a newer one of its state_key")
+            cancel(plan, task, REPLACED)
 
 
 def _expired(plan: Plan, event: e.Expired) -> None:
@@ -310,7 +310,7 @@ def _withdrawn(plan: Plan, event: e.Sent | e.Due) -> None:
         mail = plan.state.mails.get(id)
         group = plan.state.mailboxes[mail.mailbox].groups.get(DEFAULT_GROUP) if mail is not None else None
         if task is not None and (id in event.withdrawn or not leased(group, id)):
-            cancel(plan, task, "the message was replaced by a newer one of its state_key")
+            cancel(plan, task, REPLACED)
 
 
 def _deleted(plan: Plan, event: e.Deleted) -> None:
@@ -335,8 +335,13 @@ def _group_ended(plan: Plan, event: e.GroupEnded) -> None:
     for id in sorted(group.open):
         task = work_of(plan, id)
         if task is not None and task.state == "working":
+            ending = group.mailbox.ending.get(id)
             if task.cancel_requested:
                 cancel(plan, task, "the lease ended after cancel was asked for")
+            elif ending == "expired":
+                finish(plan, task, Move.FAIL, "EXPIRED", CODES["EXPIRED"])
+            elif ending is not None:
+                cancel(plan, task, REPLACED)
             else:
                 steps = [e.Step("returned", message=id, reason=f"group_{event.reason}")]
                 move(plan, task, Move.GIVE_BACK, steps)

@@ -67,7 +67,7 @@ def thread_of(plan: Plan, message: MessageArguments, original: PagedMessage | No
     if isinstance(message.to, list):
         raise Refused("INVALID_ARGUMENT", "to: a list; accepted in a task: one address, or none")
     completing = plan.completing is not None and message.in_reply_to in plan.completing
-    return Thread(task, completes=completing)
+    return Thread(task, completes=completing and task.work == message.in_reply_to)
 
 
 def default_target(plan: Plan, thread: Thread) -> Mailbox:

@@ -58,6 +58,7 @@ def decide_task_update(plan: Plan, command: TaskUpdate) -> dict[str, Any]:
         )
     what = UPDATES[wanted]
     next_task_state(task.state, what)
+    _agree(plan, command, held, what)
     steps = [*_progress(plan, command), *_artifacts(plan, task, command), *_checkpoint(plan, command)]
     parts = _message(command)
     reply: dict[str, Any] = {"task": task.id}
@@ -103,6 +104,13 @@ def _fence(plan: Plan, task: Task, command: TaskUpdate) -> _Held | None:
     return _Held(group, delivery, plan.state.mails[message])
 
 
+def _agree(plan: Plan, command: TaskUpdate, held: _Held, what: Move) -> None:
+    """One call says one thing about a lease: an update that settles goes with an ack, others with extend."""
+    said = plan.outcomes.get((held.group.number, held.mail.id), "extend")
+    if said != "extend" and (said != "ack" or what in (Move.PROGRESS, Move.GIVE_BACK)):
+        raise _lost(command, f"this call settles it with {said!r} already")
+
+
 def _lost(command: TaskUpdate, why: str, **details: Any) -> Refused:
     return Refused(
         "LEASE_LOST",
@@ -145,6 +153,7 @@ def _give_back(
     _word(plan, task, steps, parts)
     if steps:
         move(plan, task, Move.PROGRESS, steps)
+    plan.outcomes[held.group.number, held.mail.id] = "release"
     ending = held.group.mailbox.ending.get(held.mail.id)
     if ending is not None:
         close(plan, held.group, held.mail, ending, "release")

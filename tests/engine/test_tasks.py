@@ -12,7 +12,7 @@ from tests.support import Desk, Reply, run, texts
 
 async def begin(desk: Desk, **arguments: Any) -> tuple[str, Reply]:
     """A task that bob works on: its id and the leased message."""
-    task: str = (await desk.send("jobs", "weigh the cat", task=True, **arguments))["task"]
+    task: str = (await desk.send("jobs", "weigh the cat", **{"task": True, **arguments}))["task"]
     [message] = await desk.fetch("jobs")
     return task, message
 

@@ -19,7 +19,8 @@ TOP = len(FLOORS) - 1
 PACKAGE = "mq9_mcp"  # holds the version, imports nothing, may be imported by all
 SEAM = "mq9_mcp.engine.base"
 MODEL = tuple(
-    f"tests.simulation.{room}" for room in ("agents", "model", "sending", "sessions", "passing", "shelf")
+    f"tests.simulation.{room}"
+    for room in ("agents", "model", "threads", "sending", "sessions", "tasks", "passing", "shelf")
 )
 
 # What has a clock, randomness, threads, other processes or I/O.

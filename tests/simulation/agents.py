@@ -69,7 +69,11 @@ class Registering(Sending):
         counts = dict.fromkeys(TIERS, 0)
         for tier in self._waiting(box):
             counts[TIERS[tier]] += 1
-        return {"agent": _view(box), "cancel_requested": [], "waiting": counts}
+        return {
+            "agent": _view(box),
+            "cancel_requested": self.canceled_work(who, box.address),
+            "waiting": counts,
+        }
 
     def _waiting(self, box: Box) -> list[int]:
         """The tiers of what waits in ``default``, or would if it were made now; old mail aside."""

@@ -397,4 +397,5 @@ def edges(model: Model) -> list[int]:
         found |= {mail.at for mail in box.live()} | {mail.expires or 0 for mail in box.live()}
         found |= {place.until for _, _, place in box.owed()} | {box.expires or 0}
     found |= {talk.at + times * SESSION_IDLE_MS for talk in model.talks.values() for times in (1, 2)}
+    found |= {time for task in model.tasks.values() for time in task.times()}
     return sorted(at for at in found if at >= model.now)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.simulation.agents import Registering
-from tests.simulation.passing import NEVER
+from tests.simulation.passing import BROKER, NEVER
 from tests.simulation.sending import millis
 from tests.simulation.sessions import Refusal, Who
 from tests.simulation.shelf import (
@@ -28,8 +28,8 @@ from tests.simulation.shelf import (
     iso,
     mail_view,
 )
+from tests.simulation.threads import GOES_ON
 
-PAST_MAX = 16
 LEASES_MAX = 400  # callers of the simulation remember fewer
 Pair = tuple[Box, Group]
 
@@ -40,27 +40,33 @@ class Model(Registering):
     def execute(self, who: Who, name: str, asked: Shape, now: int, chance: float) -> Shape:
         """The reply to a command, or ``Refusal``: then nothing has changed."""
         self.pass_time(now)
+        self.by = who[1]
         self._answer_to_life(who)
         before = self.save() if name in ("mailbox_send", "mailbox_ack") else b""
         try:
             reply: Shape = getattr(self, f"_{name}")(who, asked, chance)
+            self._record(*self.boxes.values())
         except Refusal:
             if before:
                 self.load(before)
             raise
-        self._record(*self.boxes.values())
+        finally:
+            self.by = BROKER
         return reply
 
     def adopt(self, told: list[Shape], seen: list[Shape]) -> None:
         """Freedom: tokens are opaque, and a fence is any number that rises with each lease of the message."""
+        fetch = self._number("fetch")
         for mine, its in zip(told, seen, strict=True):
+            self.fetched[its["lease"]] = fetch
             address, id, number = self.leases.pop(mine["lease"])
             place = self.boxes[address].mails[id].places[number]
             assert its["fence"] > place.fence, f"message {id}: fence {its['fence']} after {place.fence}"
             place.fence, place.token = its["fence"], its["lease"]
             self.leases[place.token] = (address, id, number)
-        while len(self.leases) > LEASES_MAX:
-            del self.leases[next(iter(self.leases))]
+        for known in (self.leases, self.fetched):
+            while len(known) > LEASES_MAX:
+                del known[next(iter(known))]
 
     # -- fetching
 
@@ -83,8 +89,9 @@ class Model(Registering):
         chosen, left = self._choose(pairs, asked)
         for _, group in pairs:
             group.fetched_at, group.fuzzy = self.now, False
+        news = self.all_news(who)
         messages = [self._lease(who, box, group, mail, asked) for box, group, mail in chosen]
-        return {"messages": messages, "remaining": left, "cancel_requested": []}
+        return {"messages": messages, "remaining": left, **news}
 
     def _start(self, start: str | int) -> tuple[int, int]:
         """A group owes what has an id from the first number on, or became visible after the second."""
@@ -145,12 +152,18 @@ class Model(Registering):
         place.worker, place.principal = who[1], who[0]
         place.first_at, place.last_at = place.first_at or self.now, self.now
         view = {"attempt": place.attempts + 1, "lease": token, "leased_until": iso(place.until)}
+        if group.name == "default":
+            self.note("leased", box, group, mail, who[1])
+            view |= self.work_view(mail)
         return mail_view(box, mail) | view
 
     # -- settling
 
     def _mailbox_ack(self, who: Who, asked: Shape, chance: float) -> Shape:
-        together = "send" in asked
+        together = "send" in asked or "tasks" in asked
+        sends = asked.get("send", [])
+        replied = {one.get("in_reply_to", 0) for one in ([sends] if isinstance(sends, dict) else sends)}
+        ends = {one["lease"] for one in asked.get("tasks", ()) if one.get("state") not in GOES_ON}
         verdicts = [self._verdict(who, item) for item in asked["items"]]  # on what was before the call
         done: dict[str, str] = {}
         results = []
@@ -161,15 +174,17 @@ class Model(Registering):
             if verdict is None and item["lease"] in done:
                 code = None if done[item["lease"]] == item["outcome"] else "LEASE_LOST"
             elif verdict is None:
-                code = self._settle(item, result, together, chance)
+                code = self._ack_of_work(item, replied, ends) or self._settle(item, result, together, chance)
+                self.settled(item, result)
                 done |= {item["lease"]: item["outcome"]} if code is None or not together else {}
             if code and together:
                 raise Refusal(code)
             results.append(result | ({"ok": False, "error": {"code": code}} if code else {}))
-        if not together:
-            return {"results": results}
+        reply: Shape = {"results": self.with_news(results)}
         repeated = [verdict[0] for verdict in verdicts if isinstance(verdict, list)]
-        return {"results": results, "receipts": self._send_along(who, asked["send"], done, repeated)}
+        if "send" in asked:
+            reply["receipts"] = self._send_along(who, asked["send"], done, repeated)
+        return reply | self.updates(who, asked, done, bool(repeated))
 
     def _verdict(self, who: Who, item: Shape) -> list[Any] | str | None:
         """None: the lease stands. A list: it ended so before, with these receipts. Else the code."""
@@ -221,30 +236,6 @@ class Model(Registering):
             self._nack(box, group, mail, place, item, chance)
         return None
 
-    def _forget_lease(self, place: Place, outcome: str) -> None:
-        place.past[place.token] = (outcome, None)
-        while len(place.past) > PAST_MAX:
-            del place.past[next(iter(place.past))]
-        place.lapsed = False
-
-    def _back_off(self, place: Place, wait: int) -> None:
-        place.attempts += not place.lapsed  # a lease that ran out was counted then
-        self._forget_lease(place, "nack")
-        place.state, place.until = "backoff", self.now + wait
-
-    def _nack(self, box: Box, group: Group, mail: Mail, place: Place, item: Shape, chance: float) -> None:
-        first, attempts = box.settings["backoff_first_s"], place.attempts + (not place.lapsed)
-        wait = round((first << min(max(1, attempts) - 1, 32)) * 1000 * (1 + 0.2 * chance))
-        wait = min(wait, box.settings["backoff_max_s"] * 1000)
-        if item.get("delay_s") is not None:
-            wait = round(item["delay_s"] * 1000)
-        if not place.lapsed and self._last(box, place):
-            reason = item.get("reason") or "max_attempts"
-            if self._die(box, group, mail, reason, attempts, outcome="nack") is None:
-                return
-            wait = self._patience(box)
-        self._back_off(place, wait)
-
     def _send_along(
         self, who: Who, send: Shape | list[Shape], done: dict[str, str], repeated: list[Any]
     ) -> list[Shape]:
@@ -293,6 +284,8 @@ class Model(Registering):
         ids = dict.fromkeys(asked["ids"])
         if not box.mails.keys() >= ids.keys():
             raise Refusal("MESSAGE_NOT_FOUND")
+        for id in ids:
+            self.note("deleted", box, None, box.mails[id])
         self.forget(box, list(ids))
         return {"deleted": len(ids)}
 
@@ -341,14 +334,14 @@ class Model(Registering):
 
     def _group_reset(self, who: Who, asked: Shape, _: float) -> Shape:
         box = self._own(who, asked.get("mailbox"))
-        self._end_group(box, self._group(box, asked["group"]))
+        self._end_group(box, self._group(box, asked["group"]), "reset")
         self._make_group(box, asked["group"], self._start(asked["to"]))
         self._record(box)
         return {"group": group_view(box, box.groups[asked["group"]], self.now)}
 
     def _group_delete(self, who: Who, asked: Shape, _: float) -> Shape:
         box = self._own(who, asked.get("mailbox"))
-        self._end_group(box, self._group(box, asked["group"]))
+        self._end_group(box, self._group(box, asked["group"]), "deleted")
         return {"deleted": asked["group"]}
 
     def _group_list(self, who: Who, asked: Shape, _: float) -> Shape:
@@ -388,5 +381,5 @@ class Model(Registering):
         return {"mailboxes": [box_view(box) for box in boxes], "remaining": 0}
 
     def _mailbox_drop(self, who: Who, asked: Shape, _: float) -> Shape:
-        del self.boxes[self._own(who, asked["address"]).address]
+        self.note("dropped", self.boxes.pop(self._own(who, asked["address"]).address))
         return {"dropped": asked["address"]}

@@ -7,8 +7,9 @@ comment that begins with "Freedom" names the choice that both make, or what is n
 from __future__ import annotations
 
 import pickle
+from abc import ABC, abstractmethod
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from tests.simulation.shelf import DEFAULTS, Box, Group, Mail, Place, Shape, iso
 
@@ -16,17 +17,33 @@ NEVER = 2**62
 IDLE_MS = 604_800_000
 GRACE_MS = IDLE_MS // 100
 RESTART_MS = 30_000
+PAST_MAX = 16
 
 
-class Passing:
+BROKER = "mq9.broker"
+
+
+class Note(NamedTuple):
+    """Something that happened to a message, a group or a mailbox, for what hangs on them."""
+
+    what: str
+    box: Box
+    group: Group | None = None
+    mail: Mail | None = None
+    more: Any = None
+
+
+class Passing(ABC):
     """All mailboxes, and the time."""
 
     def __init__(self) -> None:
         self.now = 0
-        self.next = {"mail": 1, "box": 1, "group": 1, "lease": 1}
+        self.next = {"mail": 1, "box": 1, "group": 1, "lease": 1, "fetch": 1}
         self.boxes: dict[str, Box] = {}
         self.leases: dict[str, tuple[str, int, int]] = {}  # token: address, message, group
         self.talks: dict[str, Any] = {}  # sessions by name
+        self.notes: list[Note] = []  # of the change under way
+        self.by = BROKER  # who makes it
         self.trail: list[bytes] | None = None  # the model after each change, while somebody asks for it
 
     def save(self) -> bytes:
@@ -36,6 +53,7 @@ class Passing:
     def load(self, saved: bytes) -> None:
         """Become what was saved."""
         self.now, self.next, self.boxes, self.leases, self.talks = pickle.loads(saved)
+        self.notes = []
 
     def loaded(self, saved: bytes) -> Self:
         """The same, to go on with."""
@@ -66,13 +84,30 @@ class Passing:
 
     def _record(self, *boxes: Box) -> None:
         """A change is over: what no group owes any more is settled."""
+        self.follow()
         for box in boxes:
             owed = {mail.id for _, mail, _ in box.owed()}
             for mail in box.live():
-                if mail.shown and box.groups and mail.id not in owed:
+                if mail.shown and box.groups and mail.id not in owed and not self.awaited(box, mail):
                     mail.ended_at = self.now
         if self.trail is not None:
             self.trail.append(self.save())
+
+    def note(self, what: str, box: Box, *about: Any) -> None:
+        """Remember what happened until the change is over."""
+        self.notes.append(Note(what, box, *about))
+
+    @abstractmethod
+    def follow(self) -> None:
+        """What the change under way means to tasks."""
+
+    @abstractmethod
+    def awaited(self, box: Box, mail: Mail) -> bool:
+        """True if the message waits for the group ``default``, which is not there."""
+
+    @abstractmethod
+    def _timeouts(self, box: Box) -> bool:
+        """Tasks whose time is over."""
 
     def _number(self, kind: str) -> int:
         self.next[kind] += 1
@@ -83,10 +118,20 @@ class Passing:
     def pass_time(self, now: int) -> None:
         """Do what has come due. Freedom: what falls due together is done in these stages, by mailbox."""
         self.now = now
-        for stage in (self._lives, self._visible, self._lapses, self._expiries, self._idle, self._away):
+        who, self.by = self.by, BROKER
+        for stage in (
+            self._lives,
+            self._visible,
+            self._lapses,
+            self._expiries,
+            self._idle,
+            self._away,
+            self._timeouts,
+        ):
             for box in list(self.boxes.values()):
                 if stage(box):
                     self._record(box)
+        self.by = who
 
     def restart(self, now: int | None) -> None:
         """After a restart leases last a while; a rebuild in place (``None``) leaves them as they are."""
@@ -115,7 +160,7 @@ class Passing:
 
     def _lives(self, box: Box) -> bool:
         if box.expires is not None and box.expires <= self.now:
-            del self.boxes[box.address]
+            self.note("dropped", self.boxes.pop(box.address))
         return box.address not in self.boxes
 
     def _visible(self, box: Box) -> bool:
@@ -124,6 +169,8 @@ class Passing:
             self._show(box, mail)
             if mail.only is not None and mail.only not in box.groups and box.groups:
                 self._supersede(box, mail, "withdrawn")  # its group has ended meanwhile
+        new = {mail.id for mail in due}
+        self.notes.sort(key=lambda note: note.mail is None or note.mail.id not in new)  # Freedom
         return bool(due)
 
     def _lapses(self, box: Box) -> bool:
@@ -141,6 +188,7 @@ class Passing:
             place.lapsed = True
             place.state = "backoff" if full else "waiting"
             place.until = self.now + self._patience(box)
+            self.note("returned", box, group, mail, "lease_expired")
         return bool(due)
 
     def _expiries(self, box: Box) -> bool:
@@ -172,7 +220,7 @@ class Passing:
             if group.name != "default" and group.fetched_at + IDLE_MS + group.fuzzy * GRACE_MS <= self.now
         ]
         for group in over:
-            self._end_group(box, group)
+            self._end_group(box, group, "idle")
             self._record(box)
         return bool(over)
 
@@ -204,6 +252,7 @@ class Passing:
     def _supersede(self, box: Box, mail: Mail, state: str) -> None:
         """Expired or replaced: whoever holds a lease may still settle, all others let go."""
         mail.ending = state
+        self.note("superseded", box, None, mail)
         places = [place for group in box.groups.values() if (place := group.owes(mail))]
         for place in places:
             place.state = place.state if place.state == "leased" else state
@@ -217,6 +266,31 @@ class Passing:
         letter = mail.ending == "expired" and box.settings["dead_letter_expired"]
         if not letter or self._die(box, group, mail, "expired", attempts, outcome=outcome):
             place.state, place.outcome = mail.ending, outcome
+            self.note("closed", box, group, mail)
+
+    def _forget_lease(self, place: Place, outcome: str) -> None:
+        place.past[place.token] = (outcome, None)
+        while len(place.past) > PAST_MAX:
+            del place.past[next(iter(place.past))]
+        place.lapsed = False
+
+    def _back_off(self, place: Place, wait: int) -> None:
+        place.attempts += not place.lapsed  # a lease that ran out was counted then
+        self._forget_lease(place, "nack")
+        place.state, place.until = "backoff", self.now + wait
+
+    def _nack(self, box: Box, group: Group, mail: Mail, place: Place, item: Shape, chance: float) -> None:
+        first, attempts = box.settings["backoff_first_s"], place.attempts + (not place.lapsed)
+        wait = round((first << min(max(1, attempts) - 1, 32)) * 1000 * (1 + 0.2 * chance))
+        wait = min(wait, box.settings["backoff_max_s"] * 1000)
+        if item.get("delay_s") is not None:
+            wait = round(item["delay_s"] * 1000)
+        if not place.lapsed and self._last(box, place):
+            reason = item.get("reason") or "max_attempts"
+            if self._die(box, group, mail, reason, attempts, outcome="nack") is None:
+                return
+            wait = self._patience(box)
+        self._back_off(place, wait)
 
     def _last(self, box: Box, place: Place) -> bool:
         most: int = box.settings["max_attempts"]
@@ -248,6 +322,7 @@ class Passing:
         if place.first_at:
             letter |= {"first_attempt_at": iso(place.first_at), "last_attempt_at": iso(place.last_at)}
         self._copy(mail, target, self.now, letter=letter)
+        self.note("died", box, group, mail, (letter, extra.get("outcome")))
         place.state, place.attempts, place.outcome = "dead", attempts, extra.get("outcome") or ""
         return None
 
@@ -278,12 +353,14 @@ class Passing:
             elif mail.only is None:
                 group.again.append(mail.id)
         box.groups[name] = group
+        self.note("group_made", box, group)
 
-    def _end_group(self, box: Box, group: Group) -> None:
+    def _end_group(self, box: Box, group: Group, reason: str) -> None:
         """Its leases are lost; what waited only for the mailbox's last group waits for the next."""
         del box.groups[group.name]
         for mail in box.mails.values():
             if group.owes(mail):
+                self.note("group_ended", box, group, mail, f"group_{reason}")
                 del mail.places[group.number]
                 if mail.ending and not any(other.owes(mail) for other in box.groups.values()):
                     mail.ended_at = self.now

@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from tests.simulation.sessions import Refusal, Talking, Who
+from tests.simulation.sessions import Ground, Refusal, Who
 from tests.simulation.shelf import TIERS, Box, Mail, Shape, iso
+from tests.simulation.tasks import Task
+from tests.simulation.threads import Threading
 
-Key = tuple[int, int, Any, str]
+Key = tuple[int, int, Any, str, str | None]
 
 
 def millis(text: str) -> int:
@@ -16,7 +18,7 @@ def millis(text: str) -> int:
     return round(datetime.fromisoformat(text).timestamp() * 1000)
 
 
-class Sending(Talking):
+class Sending(Threading):
     """Mailboxes that take mail."""
 
     def _own(self, who: Who, address: str | None) -> Box:
@@ -41,12 +43,14 @@ class Sending(Talking):
     def _send_one(self, who: Who, asked: Shape) -> list[Shape]:
         parts = asked.get("parts") or [{"text": asked["text"]}]
         answered = self._answered(who, asked) if "in_reply_to" in asked else None
-        session = asked.get("session") or (answered.session if answered else None)
+        thread = self.thread_of(who, asked, answered)
+        session = asked.get("session")
+        session = session or (answered.session if answered else thread.session if thread else None)
         targets = self._targets(who, asked, answered)
         known = [self._known(box, asked, parts) for box in targets]
         if None in known:
             at, expires = self._times(asked)
-            body = self._body(who, asked, parts, at, expires)
+            body = self.in_thread(thread, asked, self._body(who, asked, parts, at, expires), targets)
         receipts = []
         for box, key in zip(targets, known, strict=True):
             if key is None:
@@ -55,22 +59,31 @@ class Sending(Talking):
                 if full := self._full(box):
                     raise Refusal(full)
                 if session:
-                    self.take_turn(who, session, answered, box)
+                    self.take_turn(who, session, self._ground(answered, thread), box)
                 id, tier = self._number("mail"), TIERS.index(body["priority"])
                 mail = Mail(id, tier, at, expires, session or f"mq9.{id}", body["tags"], body)
                 mail.key = asked.get("state_key")
                 box.mails[id] = mail
                 if at <= self.now:
                     self._show(box, mail)
+                self.join(who, thread, asked, box, mail, answered)
                 if "dedup_key" in asked:
-                    box.keys[asked["dedup_key"]] = (id, self.now, parts, mail.session)
-            stored = key or (mail.id, self.now, parts, mail.session)
+                    box.keys[asked["dedup_key"]] = (id, self.now, parts, mail.session, mail.task)
+            stored = key or (mail.id, self.now, parts, mail.session, mail.task)
             receipt = {"id": stored[0], "mailbox": box.address, "stored_at": iso(stored[1])}
-            receipts.append(receipt | {"duplicate": key is not None, "session": stored[3]})
+            receipt |= {"duplicate": key is not None, "session": stored[3]}
+            receipts.append(receipt | ({"task": stored[4]} if stored[4] else {}))
         return receipts
 
     def _find(self, id: int) -> tuple[Box, Mail] | None:
         return next(((box, box.mails[id]) for box in self.boxes.values() if id in box.mails), None)
+
+    def _ground(self, answered: Mail | None, thread: Task | None) -> Ground | None:
+        """The message by which the sender belongs to a session."""
+        if thread is not None:
+            return self.ground_of(thread)
+        found = self._find(answered.id) if answered is not None else None
+        return (found[1].session, found[0].number, found[1].body["from"]) if found is not None else None
 
     def _answered(self, who: Who, asked: Shape) -> Mail | None:
         found = self._find(asked["in_reply_to"])
@@ -81,6 +94,8 @@ class Sending(Talking):
         raise Refusal("MESSAGE_NOT_FOUND")
 
     def _targets(self, who: Who, asked: Shape, answered: Mail | None) -> list[Box]:
+        if "to" not in asked and answered is None:
+            return [self.where_worked(asked["task"])]
         back = [answered.body.get("reply_to") or "", answered.body["from"]] if answered else []
         to = asked.get("to") or (back[0] or back[1])
         found = []

@@ -6,16 +6,19 @@ worked out from its last change whenever somebody asks.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from tests.simulation.passing import Passing
-from tests.simulation.shelf import Box, Mail, Shape, iso, mail_view
+from tests.simulation.shelf import Box, Shape, iso, mail_view
 
 IDLE_MS = 30 * 86_400_000
 TURNS_MAX = 1_000
 TURNS_MOST = 1_000_000
 Who = tuple[str, str]  # principal, agent
+Ground = tuple[str, int, str]  # a message's session, mailbox and sender
 
 
 class Refusal(Exception):
@@ -48,44 +51,50 @@ class Talk:
 class Talking(Passing):
     """Mailboxes with sessions across them."""
 
-    def _talk(self, name: str, answered: Mail | None = None) -> Talk | None:
+    @abstractmethod
+    def states(self, who: Who, session: str) -> list[tuple[Any, ...]]:
+        """To what states the tasks of a session came, each with its place there."""
+
+    def _talk(self, name: str, ground: Ground | None = None) -> Talk | None:
         """The session; a message alone in its own is one of one message."""
         talk: Talk | None = self.talks.get(name)
         if talk is not None and talk.standing(self.now) != "gone":
             return talk
-        known = [
-            (box, mail) for box in self.boxes.values() for mail in box.mails.values() if mail.session == name
+        firsts = [
+            (name, box.number, mail.body["from"])
+            for box in self.boxes.values()
+            for mail in box.mails.values()
+            if mail.session == name == f"mq9.{mail.id}"
         ]
-        firsts = [(box, mail) for box, mail in known if name == f"mq9.{mail.id}"]
-        firsts += [(box, mail) for box, mail in known if name.startswith("mq9.") and mail is answered]
+        if ground is not None and ground[0] == name and name.startswith("mq9."):
+            firsts.append(ground)
         if not firsts:
             return None
-        box, mail = firsts[0]
-        return Talk(1, self.now, boxes={box.number}, senders={mail.body["from"]})
+        _, box, sender = firsts[0]
+        return Talk(1, self.now, boxes={box}, senders={sender})
 
     def _reads(self, who: Who, talk: Talk) -> list[Box]:
         return [box for box in self.boxes.values() if box.number in talk.boxes and box.owner == who[0]]
 
-    def take_turn(self, who: Who, name: str, answered: Mail | None, box: Box) -> None:
+    def take_turn(self, who: Who, name: str, ground: Ground | None, box: Box) -> None:
         """One more message of ``who`` in the session, in ``box``; or a refusal."""
-        talk = self._talk(name, answered)
+        talk = self._talk(name, ground)
         if talk is None:
             if name.startswith("mq9."):
                 raise Refusal("SESSION_NOT_FOUND")
             talk = Talk(0, self.now, senders={who[1]})
-        grant = answered is not None and answered.session == name
+        grant = ground is not None and ground[0] == name
         if not grant and who[1] not in talk.senders and not self._reads(who, talk):
             raise Refusal("SESSION_NOT_FOUND")
         standing = talk.standing(self.now)
         if standing != "open":
             raise Refusal("SESSION_CLOSED" if standing == "closed" else "LOOP_GUARD")
-        self.talks[name] = replace(
-            talk,
-            turns=talk.turns + 1,
-            at=self.now,
-            boxes=talk.boxes | {box.number},
-            senders=talk.senders | {who[1]},
-        )
+        self.turn(name, talk, who[1], box)
+
+    def turn(self, name: str, talk: Talk, sender: str, box: Box) -> None:
+        """One more message in the session."""
+        boxes, senders = talk.boxes | {box.number}, talk.senders | {sender}
+        self.talks[name] = replace(talk, turns=talk.turns + 1, at=self.now, boxes=boxes, senders=senders)
 
     def _managed(self, who: Who, name: str) -> Talk:
         talk = self._talk(name)
@@ -154,9 +163,18 @@ class Talking(Passing):
             alone = name.startswith("mq9.") and sent <= 1
             state, turns = ("open", 1) if alone else ("closed", sent)
         after = asked.get("after", 0)
-        shown = sorted((one for one in mine if one[0] > after), key=lambda one: one[0])
+        found = [((mail.id, ""), {"kind": "message", **mail_view(box, mail)}) for _, box, mail in mine]
+        found += self.states(who, name)
+        shown = sorted((one for one in found if one[0] > (after, "")), key=lambda one: one[0])
         page: list[Any] = shown[: asked["limit"]]
         session = {"id": name, "state": state, "mailboxes": sorted(addresses), "turns": turns}
-        entries = [{"kind": "message", **mail_view(box, mail)} for _, box, mail in page]
-        reply: Shape = {"session": session, "entries": entries}
-        return reply | ({"next_after": str(page[-1][0])} if len(shown) > len(page) else {})
+        reply: Shape = {"session": session, "entries": [view for _, view in page]}
+        return reply | ({"next_after": _after(page[-1][0])} if len(shown) > len(page) else {})
+
+
+def _after(place: tuple[Any, ...]) -> str:
+    """How a place in a session is written: a message, or the state of a task behind one."""
+    if len(place) == len(("message", "")):
+        return str(place[0])
+    message, at, first, number = place
+    return f"{message}.{round(datetime.fromisoformat(at).timestamp() * 1000)}.{first}.{number}"

@@ -69,6 +69,7 @@ class Mail:
     key: str | None = None  # state_key
     only: str | None = None  # the group that it was redriven to
     letter: Shape | None = None
+    task: str | None = None  # the one that it belongs to
     shown: bool = False
     ending: str | None = None
     ended_at: int | None = None
@@ -146,7 +147,7 @@ class Box:
     registered: Registration | None = None
     mails: dict[int, Mail] = field(default_factory=dict)
     groups: dict[str, Group] = field(default_factory=dict)
-    keys: dict[str, tuple[int, int, Any, str]] = field(default_factory=dict)  # id, at, parts, session
+    keys: dict[str, tuple[int, int, Any, str, str | None]] = field(default_factory=dict)
     closed_till: int = 0  # its dead letters were full: expired mail is looked at again then
 
     def live(self) -> list[Mail]:
@@ -173,6 +174,8 @@ def mail_view(box: Box, mail: Mail) -> Shape:
     view = {"id": mail.id, "mailbox": box.address, **mail.body, "session": mail.session}
     if mail.letter is not None:
         view["dead_letter"] = mail.letter
+    if mail.task is not None:
+        view["task"] = mail.task
     if mail.letter is not None or mail.only is not None:
         view.pop("expires_at", None)
     return view

@@ -21,13 +21,15 @@ from mq9_mcp.domain.plan import Ask
 from mq9_mcp.domain.state import Caller
 from mq9_mcp.engine.embedded.engine import EmbeddedEngine
 from mq9_mcp.engine.embedded.folder_process import FolderProcess
-from tests.simulation.callers import DAY_MS, Call, Callers, edges
+from tests.simulation.callers import DAY_MS, Call, edges
 from tests.simulation.faults import BadDisk, Phase, StepFolder
 from tests.simulation.model import Model
 from tests.simulation.sessions import Refusal
 from tests.simulation.shelf import Shape
+from tests.simulation.workers import Workers
 
 START_MS = 1_800_000_000_000
+LOOK_AT_TASKS = 0.3
 MODELS_MAX = 500  # a long leap of time makes a change in every mailbox
 NOT_COMPARED = {
     "fence",
@@ -35,10 +37,8 @@ NOT_COMPARED = {
     "fetched_at",
     "unsettled_bytes",
     "settled_bytes",
-    "message",
-    "hint",
-    "details",
 }
+ERROR = {"message", "hint", "details"}  # beside its code
 PHASES: tuple[Phase, ...] = ("before", "torn", "torn", "after")
 READS = (
     "agent_discover",
@@ -48,6 +48,8 @@ READS = (
     "group_list",
     "session_get",
     "session_list",
+    "task_get",
+    "task_list",
 )
 
 Fate = Literal["answered", "failed", "lost"]
@@ -84,7 +86,7 @@ class World:
         self.rng = rng
         self.root = root
         self.done = done
-        self.callers = Callers(rng)
+        self.callers = Workers(rng)
         self.models = [Model()]
         self.log: deque[str] = deque(maxlen=40)
         self.wall = self.boot = START_MS
@@ -383,7 +385,12 @@ class World:
         for principal in ("local", "guest"):
             await self.call(Call((principal, "ann"), "mailbox_list", {"limit": 100}))
             await self.call(Call((principal, "eve"), "session_list", {"limit": 100}))
+            await self.call(Call((principal, "ann"), "task_list", {"limit": 100}))
         await self.call(Call(("local", "ann"), "agent_discover", {"limit": 100}))
+        for task in [one for model in self.models for one in model.tasks.values()]:
+            if self.rng.random() < share * LOOK_AT_TASKS:
+                asked = {"task": self.models[0].names.get(task.name, "task-gone"), "history": 100}
+                await self.call(Call((task.principal, "ann"), "task_get", asked))
         boxes = {(address, box.owner) for model in self.models for address, box in model.boxes.items()}
         for address, owner in sorted(boxes):
             if self.rng.random() > share:
@@ -406,6 +413,7 @@ def _follow(model: Model, call: Call | None, ask: Ask, answer: Answer, why: list
                 one.now = model.now
                 one.hear(call.who)
         return models
+    told = model.meet(told, answer.reply)
     found = differences(told, answer.reply, call.name if call else "") if code == answer.code else []
     if code != answer.code:
         found = [f"the code is {answer.code or 'none'!r}, not {code or 'none'!r}"]
@@ -445,7 +453,7 @@ def _messages(reply: Shape, having: str) -> list[Shape]:
 def differences(told: Any, seen: Any, where: str) -> list[str]:
     """Where the engine's reply is not the model's, one line each; opaque and free values aside."""
     if isinstance(told, dict) and isinstance(seen, dict):
-        names = (told.keys() | seen.keys()) - NOT_COMPARED
+        names = (told.keys() | seen.keys()) - NOT_COMPARED - (ERROR if "code" in told else set())
         return [
             line
             for name in sorted(names)

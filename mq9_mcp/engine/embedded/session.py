@@ -15,7 +15,7 @@ from mq9_mcp.domain.commands import SessionGet, SessionList
 from mq9_mcp.domain.errors import Refused
 from mq9_mcp.domain.events import SessionRecord
 from mq9_mcp.domain.lease import FETCH_BYTES_MAX
-from mq9_mcp.domain.limits import REMAINING_MAX
+from mq9_mcp.domain.limits import REMAINING_MAX, limit
 from mq9_mcp.domain.names import read_own_session
 from mq9_mcp.domain.session import no_session, record_view
 from mq9_mcp.domain.session_memory import IDLE_MS, PLACES_MAX, TURNS_MAX, Sessions, status
@@ -24,21 +24,25 @@ from mq9_mcp.engine.embedded.tables import SQL, Tables
 
 Connection = duckdb.DuckDBPyConnection
 _SIZE = 4  # the column of a message's bytes
+TASK_RETENTION_MS = limit("task_retention_s") * 1000
 _TASK_ENTRY_BYTES = 512  # about, a reason of full length included
-_PLACE = re.compile(r"(\d{1,16})(?:\.(\d{1,16})\.(task-[0-9a-f]{1,64})\.(\d{1,16}))?", re.ASCII)
+_PLACE = re.compile(r"(\d{1,16})(?:\.(\d{1,16})\.(\d{1,16})\.(\d{1,16}))?", re.ASCII)
 
 
 class Place(NamedTuple):
-    """Where an entry stands in a session: a message, or a task's state after the message ``message``."""
+    """Where an entry stands in a session: a message, or the state of a task after the message ``message``.
+
+    ``first`` is the message that opened the task, ``number`` that of the task's history.
+    """
 
     message: int
     at: int = -1
-    task: str = ""
+    first: int = 0
     number: int = 0
 
     def text(self) -> str:
         """As ``next_after`` says it."""
-        return ".".join(map(str, self)) if self.task else str(self.message)
+        return ".".join(map(str, self)) if self.first else str(self.message)
 
 
 class _Entry(NamedTuple):
@@ -98,11 +102,12 @@ class SessionReader(NamedTuple):
 
     def _entries(self, con: Connection, command: SessionGet, where: dict[str, Any]) -> dict[str, Any]:
         """Messages in store order, and between them the states that tasks came to."""
-        after, limit = read_after(command.after), command.limit + 1
-        messages = con.execute(SQL["session_messages"], where | {"after": after.message, "limit": limit})
+        after, most = read_after(command.after), command.limit + 1
+        messages = con.execute(SQL["session_messages"], where | {"after": after.message, "limit": most})
         found = [_message_entry(row) for row in messages.fetchall()]
-        asked = {"session": command.session, "principal": self.principal, "limit": limit}
-        asked |= {"after": after.message, "at": after.at, "task": after.task, "number": after.number}
+        asked = {"session": command.session, "principal": self.principal, "limit": most}
+        asked |= {"after": after.message, "at": after.at, "first": after.first, "number": after.number}
+        asked |= {"kept": self.now - TASK_RETENTION_MS}
         found += [_task_entry(row) for row in con.execute(SQL["session_task_states"], asked).fetchall()]
         found.sort(key=lambda one: one.place)
         room, page = FETCH_BYTES_MAX, list[_Entry]()
@@ -163,8 +168,7 @@ def read_after(after: str | int | None) -> Place:
             f"after: {after[:32]!r}; accepted: next_after of the page before, or a message id",
             "leave after out to begin at the first message",
         )
-    message, at, task, number = found.groups()
-    return Place(int(message)) if task is None else Place(int(message), int(at), task, int(number))
+    return Place(*(int(one) for one in found.groups() if one is not None))
 
 
 def _message_entry(row: tuple[Any, ...]) -> _Entry:
@@ -172,11 +176,11 @@ def _message_entry(row: tuple[Any, ...]) -> _Entry:
 
 
 def _task_entry(row: tuple[Any, ...]) -> _Entry:
-    message, at, task, number, state, who, reason = row
+    message, at, first, number, task, state, who, reason = row
     view = {"kind": "task", "task": task, "number": number, "at": wire_time(at), "state": state, "from": who}
     if reason is not None:
         view["reason"] = reason
-    return _Entry(Place(message, at, task, number), _TASK_ENTRY_BYTES, view)
+    return _Entry(Place(message, at, first, number), _TASK_ENTRY_BYTES, view)
 
 
 def unwrap(reply: dict[str, Any] | None, command: SessionGet | SessionList) -> dict[str, Any]:

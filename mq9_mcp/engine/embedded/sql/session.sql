@@ -65,15 +65,15 @@ where (m.session = $session or (m.session is null and m.id = $own))
 order by m.id limit $limit
 
 -- name: session_task_states
-select after_message, happened_at, task, number, state, who, reason from (
-    select *, lag(state) over (partition by task order by number) before from task_events
-    where task in (
-        select id from tasks where session = $session and (owner = $principal or principal = $principal)
-    )
+select after_message, happened_at, first, number, task, state, who, reason from (
+    select e.*, t.first, lag(e.state) over (partition by e.task order by e.number) before
+    from task_events e join tasks t on t.id = e.task
+    where t.session = $session and (t.owner = $principal or t.principal = $principal)
+        and (t.ended_at is null or t.ended_at > $kept)
 )
 where before is distinct from state
-    and (after_message, happened_at, task, number) > ($after, $at, $task, $number)
-order by after_message, happened_at, task, number limit $limit
+    and (after_message, happened_at, first, number) > ($after, $at, $first, $number)
+order by after_message, happened_at, first, number limit $limit
 
 -- name: session_page
 select s.name, s.turns, s.turns_max, s.changed_at, s.mailboxes, s.senders, s.closed
