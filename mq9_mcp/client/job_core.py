@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 from mq9_mcp.client.base import Caller
@@ -28,7 +29,10 @@ class LeaseLost(Exception):
 
 
 class Suspended(Exception):
-    """Raised in a handler: it waits for an answer no longer. The answer will begin a handler anew."""
+    """Raised in a handler: it waits for an answer no longer. The answer will begin a handler anew.
+
+    A handler that raises it while it holds the task gives the task back, without a failed attempt.
+    """
 
 
 class TaskFailed(Exception):
@@ -286,7 +290,8 @@ class JobCore:
             times = [one["at"] for one in known["task"]["history"] if one["state"] in INTERRUPTED]
             self.asked.set_result(times[-1] if times else "")
         if reply["task"]["cancel_requested"]:
-            await self._client.call("task_cancel", {"task": self.task})
+            with suppress(Refused):  # it is over already
+                await self._client.call("task_cancel", {"task": self.task})
             raise TaskCanceled("the asker wants the task canceled")
 
     async def offer(self, delivery: Delivery) -> bool:

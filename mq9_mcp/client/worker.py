@@ -27,6 +27,7 @@ from mq9_mcp.client.retry import pause_s
 from mq9_mcp.domain.errors import Mq9Error, Refused, Unavailable
 
 ASKING_MAX = 100  # plain functions that wait for an answer, each in a thread
+WATCH_AFTER_S = 0.2  # most tasks are done by then, and none of their calls is for nothing
 WATCH_S = 5.0  # one look at a task from outside
 WATCHERS = 16  # of them at a time
 _log = logging.getLogger("mq9_mcp.client")
@@ -169,6 +170,8 @@ class Worker(Consumer):
             value = await self._job_value(core)
             await self._finish(core, "completed", value)
         except Suspended:
+            if core.held:  # also an answer that came in the moment in which nobody waited any more
+                await self._settling.settle_quietly([core.delivery], "release")
             return True
         except TaskCanceled:
             await self._finish_quietly(core, "canceled")
@@ -199,9 +202,7 @@ class Worker(Consumer):
         if not work.cancelled():
             return work.result()
         if self._no_more_time:
-            if core.held:
-                await self._settling.settle_quietly([core.delivery], "release")
-            raise Suspended("given back")
+            raise Suspended("the worker has no more time")
         raise HandlerCancelled
 
     async def _recall(self, core: JobCore) -> None:
@@ -243,6 +244,7 @@ class Worker(Consumer):
         """Look at the task from outside: a cancel, a follow-up, an answer that another worker has."""
         look: dict[str, Any] = {"task": core.task}
         failures = 0
+        await asyncio.sleep(WATCH_AFTER_S)
         while True:
             try:
                 async with self._watching:

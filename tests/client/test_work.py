@@ -223,25 +223,38 @@ def test_a_question_is_asked_in_line_and_holds_neither_lease_nor_place(server: S
     run(server, test, "w-ask")
 
 
-def test_an_answer_begins_the_handler_anew_where_nobody_waits(server: Server) -> None:
+@pytest.mark.parametrize("wait_s", [0, 0.05])
+def test_an_answer_begins_the_handler_anew_where_nobody_waits(server: Server, wait_s: float) -> None:
     """And what was answered since the last checkpoint is not asked again."""
+
+    name = f"w-anew-{len(str(wait_s))}"
 
     async def test(worker: Mq9Client, boss: Mq9Client) -> None:
         seen: list[Any] = []
+        ended: list[str] = []
 
         async def handle(job: Job) -> str:
+            try:
+                return await begin(job)
+            except Suspended:
+                ended.append(job.task)
+                raise
+
+        async def begin(job: Job) -> str:
             seen.append((job.text, job.checkpoint_value, job.answer and job.answer["parts"][0]["text"]))
             if job.checkpoint_value is None:
-                await job.ask("first?", wait_s=0)
+                await job.ask("first?", wait_s=wait_s)
                 await job.checkpoint("one")
-            second = await job.ask("second?", wait_s=0)
-            third = await job.ask("second?", wait_s=0)
+            second = await job.ask("second?", wait_s=wait_s)
+            third = await job.ask("second?", wait_s=wait_s)
             return "".join(one["parts"][0]["text"] for one in (second, third))
 
-        task = await submit(boss, "w-anew")
-        async with worker.work("w-anew", handle) as consumer:
-            for answer in "abc":
+        task = await submit(boss, name)
+        async with worker.work(name, handle) as consumer:
+            for number, answer in enumerate("abc", 1):
                 await heard(boss)
+                while len(ended) < number:
+                    await asyncio.sleep(0)
                 await boss.mailbox_send(task=task, text=answer)
             found = await reached(boss, task, "completed")
         assert found["status_message"]["parts"] == [{"text": "bc"}]
@@ -253,7 +266,7 @@ def test_an_answer_begins_the_handler_anew_where_nobody_waits(server: Server) ->
         ]
         assert (consumer.processed_count, consumer.failed_count) == (1, 0)
 
-    run(server, test, "w-anew")
+    run(server, test, name)
 
 
 def test_a_stop_ends_a_wait_for_an_answer_and_any_worker_takes_it(server: Server) -> None:
@@ -343,6 +356,27 @@ def test_cancel_is_raised_in_the_handler_at_once(server: Server, catches: bool) 
         assert (consumer.processed_count, consumer.failed_count) == (int(catches), 0)
 
     run(server, test, f"w-cancel-{catches}".lower())
+
+
+def test_a_question_of_a_task_that_is_to_be_canceled_cancels_it(server: Server) -> None:
+    async def test(worker: Mq9Client, boss: Mq9Client) -> None:
+        begun = asyncio.Event()
+
+        async def handle(job: Job) -> None:
+            begun.set()
+            try:
+                await asyncio.Event().wait()
+            except TaskCanceled:
+                await job.ask("really?")
+
+        task = await submit(boss, "w-really")
+        async with worker.work("w-really", handle) as consumer:
+            await begun.wait()
+            await boss.task_cancel(task=task)
+            await reached(boss, task, "canceled")
+        assert (consumer.processed_count, consumer.failed_count) == (0, 0)
+
+    run(server, test, "w-really")
 
 
 def test_cancel_ends_a_wait_for_an_answer(server: Server) -> None:
@@ -436,6 +470,23 @@ def test_a_stop_with_too_little_time_gives_the_task_back(server: Server) -> None
         assert (message["attempt"], message["checkpoint"]) == (1, "half")
 
     run(server, test, "w-hurry")
+
+
+def test_a_handler_may_give_its_task_back(server: Server) -> None:
+    async def test(worker: Mq9Client, boss: Mq9Client) -> None:
+        attempts: list[int] = []
+
+        async def handle(job: Job) -> None:
+            attempts.append(job.attempt)
+            if len(attempts) == 1:
+                raise Suspended("not now")
+
+        task = await submit(boss, "w-back")
+        async with worker.work("w-back", handle) as consumer:
+            await reached(boss, task, "completed")
+        assert (attempts, consumer.failed_count) == ([1, 1], 0)
+
+    run(server, test, "w-back")
 
 
 def test_a_stop_waits_for_what_has_begun(server: Server) -> None:
