@@ -80,6 +80,9 @@ class Paged(Struct, frozen=True):
 NOTHING_PAGED = Paged()
 
 
+Words = tuple[str, dict[str, Any]]  # a task, and a part of the reply with places of its words
+
+
 class Ask(Struct):
     """What comes from outside: the time, fresh secrets and chance, and what was paged in."""
 
@@ -88,7 +91,7 @@ class Ask(Struct):
     chance: float = 0.5
     paged: Paged = NOTHING_PAGED  # shared: whoever pages something in brings a fresh one
     stored: Callable[[list[int]], None] | None = None  # told the ids of a send before anything can move them
-    words: list[dict[str, Any]] | None = None  # parts of the reply that name words of tasks by their places
+    words: list[Words] | None = None  # parts of the reply that name words of tasks by their places
 
 
 class Unprepared(Exception):

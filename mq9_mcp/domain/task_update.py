@@ -64,7 +64,7 @@ def decide_task_update(plan: Plan, command: TaskUpdate) -> dict[str, Any]:
     fresh = (task.follow_ups or [])[task.told :]
     if fresh:
         reply["follow_ups"] = fresh
-        later(plan, reply)
+        later(plan, task.id, reply)
     if what is Move.PROGRESS:
         _renew(plan, command, task, held, steps, parts, reply)
     elif what is Move.GIVE_BACK:

@@ -10,6 +10,7 @@ from msgspec import structs
 
 from mq9_mcp.domain.clock import wire_time
 from mq9_mcp.domain.names import own_session
+from mq9_mcp.domain.plan import Words
 from mq9_mcp.domain.task import Task, read_place
 from mq9_mcp.engine.embedded.journal import Journal
 
@@ -103,15 +104,15 @@ def artifacts(pieces: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return list(known.values())
 
 
-async def put_words(engine: Source, places: list[dict[str, Any]]) -> None:
+async def put_words(engine: Source, places: list[Words]) -> None:
     """Replace places and message ids in parts of a reply by the words that stand there."""
-    for one in places:
+    for task, one in places:
         if "checkpoint" in one:
             body = engine.journal.read(*read_place(one["checkpoint"]))
-            one["checkpoint"] = _decode(body or await _from_tables(engine, "last_checkpoint", one["task"]))
+            one["checkpoint"] = _decode(body or await _from_tables(engine, "last_checkpoint", task))
         if "question" in one:
             body = engine.journal.read(*read_place(one["question"]))
-            one["question"] = _message(body or await _from_tables(engine, "last_question", one["task"]))
+            one["question"] = _message(body or await _from_tables(engine, "last_question", task))
         if "follow_ups" in one:
             one["follow_ups"] = await engine.copies(one["follow_ups"])
 
