@@ -328,10 +328,111 @@ async def retention(quick: bool) -> list[Row]:
     ]
 
 
+async def whole_task(one: Broker, mailbox: str) -> None:
+    """Open a task, lease it, tell of it three times, complete it: six durable changes."""
+    [receipt] = (await one.call(CALLER, "mailbox_send", {"to": mailbox, "text": BODY, "task": True}))[
+        "receipts"
+    ]
+    [message] = (await one.call(CALLER, "mailbox_fetch", {"mailbox": mailbox, "max": 1}))["messages"]
+    work = {"task": receipt["task"], "lease": message["lease"]}
+    for done in range(1, 4):
+        progress = {"done": done, "total": 3, "note": "working"}
+        await one.call(CALLER, "task_update", {**work, "progress": progress})
+    await one.call(CALLER, "task_update", {**work, "state": "completed", "message": "done"})
+
+
+async def whole_tasks(callers: int, seconds: float) -> tuple[float, float]:
+    """Whole tasks a second, folding included, and microseconds of this process's CPU time for each."""
+    async with broker() as (one, engine):
+        for index in range(callers):
+            await one.call(CALLER, "mailbox_create", {"address": f"box-{index}"})
+        done, begin, used = 0, time.perf_counter(), time.process_time()
+        end = begin + seconds
+
+        async def caller(mailbox: str) -> None:
+            nonlocal done
+            while time.perf_counter() < end:
+                await whole_task(one, mailbox)
+                done += 1
+
+        await asyncio.gather(*(caller(f"box-{index}") for index in range(callers)))
+        used = time.process_time() - used
+        await folded(engine)
+        return done / (time.perf_counter() - begin), used / done * 1_000_000
+
+
+async def open_tasks(quick: bool) -> list[Row]:
+    """Many open tasks: memory of each, and after a restart."""
+    count = 10_000 if quick else 100_000
+    path = Path(tempfile.mkdtemp(prefix="mq9-bench-"))
+    try:
+        async with broker(path) as (one, engine):
+            for index in range(100):
+                await one.call(CALLER, "mailbox_create", {"address": f"box-{index}"})
+                await whole_task(one, f"box-{index}")
+            await folded(engine)
+            gc.collect()
+            few = memory_bytes()
+            for start in range(0, count, 500):
+                batch = [{"to": f"box-{start // 500 % 100}", "text": BODY, "task": True} for _ in range(500)]
+                await one.call(CALLER, "mailbox_send", {"messages": batch})
+            await folded(engine)
+            gc.collect()
+            each = (memory_bytes() - few) / count
+            assert len(engine.state.tasks) == count, len(engine.state.tasks)
+        begin = time.perf_counter()
+        async with broker(path) as (_, engine):
+            restart = time.perf_counter() - begin
+            assert len(engine.state.tasks) == count, len(engine.state.tasks)
+    finally:
+        shutil.rmtree(path)
+    return [
+        Row(f"{count:,} open tasks: memory each", f"{each:,.0f} bytes", "1,024 bytes", each <= 1024),
+        Row(f"{count:,} open tasks: restart", f"{restart:.1f} s"),
+    ]
+
+
+async def task_waits(rounds: int) -> list[float]:
+    """Seconds from an update's start to the return of the ``task_get`` that waits for it."""
+    times = []
+    async with broker() as (one, _):
+        await one.call(CALLER, "mailbox_create", {"address": "box"})
+        [receipt] = (await one.call(CALLER, "mailbox_send", {"to": "box", "text": BODY, "task": True}))[
+            "receipts"
+        ]
+        [message] = (await one.call(CALLER, "mailbox_fetch", {"mailbox": "box"}))["messages"]
+        work = {"task": receipt["task"], "lease": message["lease"]}
+        version = (await one.call(CALLER, "task_get", {"task": work["task"]}))["task"]["version"]
+        for done in range(rounds):
+            look = {"task": work["task"], "after_version": version, "wait_s": 20}
+            waiter = asyncio.ensure_future(one.call(CALLER, "task_get", look))
+            await asyncio.sleep(0.005)
+            begin = time.perf_counter()
+            await one.call(CALLER, "task_update", {**work, "progress": {"done": done}})
+            version = (await waiter)["task"]["version"]
+            times.append(time.perf_counter() - begin)
+    return times
+
+
+async def tasks(quick: bool) -> list[Row]:
+    """Whole tasks, open ones, and waiting for one."""
+    rate, cpu = await whole_tasks(16, 2.0 if quick else 8.0)
+    name = "whole task (submit, lease, 3 updates, complete): 16 callers"
+    rows = [Row(name, f"{rate:,.0f} tasks/s, {cpu:,.0f} us CPU each", "1,500", rate >= 1_500)]
+    rows += await open_tasks(quick)
+    waits = await task_waits(100 if quick else 400)
+    p50, p99 = quantile(waits, 0.5), quantile(waits, 0.99)
+    rows.append(
+        Row("wake-up of a waiting task_get", f"p50 {p50:.2f} ms, p99 {p99:.2f} ms", "p99 15 ms", p99 <= 15)
+    )
+    return rows
+
+
 WORKS: dict[str, Callable[[bool], Coroutine[Any, Any, list[Row]]]] = {
     "throughput": throughput,
     "one_send": one_send,
     "waiting": waiting,
+    "tasks": tasks,
     "million": million,
     "tags": tags,
     "retention": retention,

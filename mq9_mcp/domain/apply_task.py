@@ -43,7 +43,7 @@ def _opened(state: State, event: e.TaskOpened) -> None:
 
 def _moved(state: State, event: e.TaskMoved) -> None:
     task = state.tasks[event.task]
-    if task.news:  # another worker may hold it now
+    if state.task_news and task.news:  # another worker may hold it now
         known = state.task_news[task.worker or ""]
         known.remove(task.id)
         if not known:
@@ -53,7 +53,8 @@ def _moved(state: State, event: e.TaskMoved) -> None:
         end_messages(state, state.mailboxes[state.mails[id].mailbox], (id,), event.at)
     for id in event.superseded:
         supersede(state.mailboxes[state.mails[id].mailbox], state.mails[id], "withdrawn")
-    _note_news(state, task)
+    if state.task_news or task.news:
+        _note_news(state, task)
     if task.over:
         del state.tasks[task.id]
         state.ended_tasks[task.id] = task

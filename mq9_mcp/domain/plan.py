@@ -82,6 +82,9 @@ class Paged(Struct, frozen=True):
 NOTHING_PAGED = Paged()
 
 
+Words = tuple[str, dict[str, Any]]  # a task, and a part of the reply with places of its words
+
+
 class Ask(Struct):
     """What comes from outside: the time, fresh secrets and chance, and what was paged in."""
 
@@ -92,7 +95,7 @@ class Ask(Struct):
     stored: Callable[[list[int]], None] | None = None  # told the ids of a send before anything can move them
     card: dict[str, Any] | None = None  # what card_url led to
     ranking: dict[str, Match] | None = None  # which agents fit a text, and how well
-    words: list[dict[str, Any]] | None = None  # parts of the reply that name words of tasks by their places
+    words: list[Words] | None = None  # parts of the reply that name words of tasks by their places
 
 
 class Unprepared(Exception):
@@ -121,6 +124,7 @@ class Plan:
         self.brought: set[str] = set()  # sessions whose records this plan brings into memory
         self.tasks: dict[str, Task] | None = None  # as they are after what this plan holds
         self.fresh_work: dict[int, str] | None = None  # messages of this plan that open tasks
+        self.followed = False  # tasks have followed what this plan does to their messages
         self.repeats = False  # an ack with task updates that was done before
         self.completing: set[int] | None = None  # work messages that this call acks with a reply
 

@@ -82,6 +82,7 @@ TABLE: dict[tuple[TaskState, Move], TaskState] = {
 
 TERMINAL = frozenset(_ENDS.values())
 INTERRUPTED = frozenset({_S.INPUT_REQUIRED, _S.AUTH_REQUIRED})
+_STATES: dict[str, TaskState] = {str(state): state for state in TaskState}
 # What a worker's update may ask for, and the move that it is.
 UPDATES: dict[str, Move] = {
     _S.SUBMITTED: _M.GIVE_BACK,
@@ -115,13 +116,8 @@ def next_task_state(state: TaskState, move: Move) -> TaskState:
     return found
 
 
-def place(offset: int, size: int) -> int:
-    """Where ``size`` bytes lie, as one number: a tuple would take four times the memory."""
-    return offset << _SIZE_BITS | size
-
-
 def read_place(at: int) -> tuple[int, int]:
-    """``(position, size)`` of a place."""
+    """``(position, size)`` of a place, which is one number: a tuple would take four times the memory."""
     return at >> _SIZE_BITS, at & ((1 << _SIZE_BITS) - 1)
 
 
@@ -177,7 +173,7 @@ class Task(Struct, gc=False, omit_defaults=True):
         """True while the holder of the lease has something to be told."""
         if self.state is not TaskState.WORKING:
             return False
-        return self.cancel_requested or self.told < len(self.follow_ups or ())
+        return self.cancel_requested or (self.follow_ups is not None and self.told < len(self.follow_ups))
 
 
 def opened(event: TaskOpened) -> Task:
@@ -212,16 +208,22 @@ def advance(task: Task, event: TaskMoved) -> None:
 def _step(task: Task, event: TaskMoved) -> None:
     task.updated_at = event.at
     task.version += len(event.steps)
-    task.state = TaskState(event.state)
-    task.worker = event.worker or task.worker
+    state = task.state = _STATES[event.state]
+    if event.worker:
+        task.worker = event.worker
     for step in event.steps:
-        _take(task, step.kind, place(*step.detail) if step.detail is not None else 0, step.message)
+        detail = step.detail
+        at = detail[0] << _SIZE_BITS | detail[1] if detail is not None else 0
+        if step.kind == "progress":
+            task.progress = at
+        elif step.kind != "leased":
+            _take(task, step.kind, at, step.message)
     if event.secret is not None:
         task.settled_by, task.settled_as = event.secret, event.state
-    if task.waits or task.over:
+    if state in TERMINAL:
+        task.work, task.ended_at = 0, event.at
+    elif state in INTERRUPTED:
         task.work = 0
-    if task.over:
-        task.ended_at = event.at
     if event.work:
         task.work = event.work
     if event.tier is not None:
@@ -236,8 +238,6 @@ def _take(task: Task, kind: str, at: int, message: int) -> None:
             task.told = 0
     elif kind == "artifact":
         task.artifacts = [*(task.artifacts or ()), at]
-    elif kind == "progress":
-        task.progress = at
     elif kind == "status":
         task.status = at
         task.question = at if task.waits else task.question

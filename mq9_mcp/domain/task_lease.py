@@ -28,15 +28,17 @@ def describe(plan: Plan, group: Group, mail: Mail, delivery: dict[str, Any]) -> 
     if known.follow_ups:
         delivery["follow_ups"] = known.follow_ups
     if known.checkpoint or known.question or known.follow_ups:
-        delivery["task"] = known.id  # by which the tables know its words once the journal has them no more
-        later(plan, delivery)
+        later(plan, known.id, delivery)
 
 
-def later(plan: Plan, words: dict[str, Any]) -> None:
-    """Have the engine put words in for the places and message ids in a part of the reply."""
+def later(plan: Plan, task: str, part: dict[str, Any]) -> None:
+    """Have the engine put the words of a task in for their places and message ids in a part of the reply.
+
+    Follow-ups are found by their ids alone: they may be of several tasks.
+    """
     if plan.ask.words is None:
         plan.ask.words = []
-    plan.ask.words.append(words)
+    plan.ask.words.append((task, part))
 
 
 def tell_news(plan: Plan, group: Group, message: int, result: dict[str, Any]) -> None:
@@ -49,7 +51,7 @@ def tell_news(plan: Plan, group: Group, message: int, result: dict[str, Any]) ->
     fresh = (task.follow_ups or [])[task.told :]
     if fresh:
         result["follow_ups"] = fresh
-        later(plan, result)
+        later(plan, task.id, result)
 
 
 def news_of(plan: Plan, reply: dict[str, Any]) -> None:
@@ -68,7 +70,7 @@ def news_of(plan: Plan, reply: dict[str, Any]) -> None:
             move(plan, task, Move.PROGRESS, [], told=len(task.follow_ups or ()))
     if fresh:
         reply["follow_ups"] = fresh
-        later(plan, reply)
+        later(plan, "", reply)
 
 
 def canceled_work(plan: Plan, worker: str) -> list[str]:

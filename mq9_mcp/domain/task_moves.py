@@ -188,7 +188,7 @@ def leased(group: Group | None, id: int) -> bool:
 
 def follow_mail(plan: Plan) -> None:
     """Let every task follow what the events of this plan do to its work message."""
-    for event in list(plan.events):
+    for event in plan.events[:]:
         follow = _FOLLOW.get(type(event))
         if follow is not None:
             follow(plan, event)
@@ -203,8 +203,8 @@ def _works(plan: Plan, event: Any) -> Iterable[Task]:
     for id in getattr(event, "ids", None) or (getattr(event, "id", 0),):
         mail = mails.get(id)
         if mail is not None and mail.extra is not None and mail.extra.task is not None:
-            task = work_of(plan, id)
-            if task is not None:
+            task = open_task(plan, mail.extra.task)
+            if task is not None and task.work == id:
                 yield task
 
 

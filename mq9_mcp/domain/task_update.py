@@ -56,22 +56,23 @@ def decide_task_update(plan: Plan, command: TaskUpdate) -> dict[str, Any]:
             "task_get(history=...) shows what is new",
             version=task.version,
         )
-    what = UPDATES[wanted]
+    what, alone = UPDATES[wanted], not plan.events
     next_task_state(task.state, what)
     _agree(plan, command, held, what)
-    steps = [*_progress(plan, command), *_artifacts(plan, task, command), *_checkpoint(plan, command)]
-    parts = _message(command)
+    steps = _steps(plan, task, command)
+    parts = _message(command.message) if command.message is not None else None
     reply: dict[str, Any] = {"task": task.id}
     fresh = (task.follow_ups or [])[task.told :]
     if fresh:
         reply["follow_ups"] = fresh
-        later(plan, reply)
+        later(plan, task.id, reply)
     if what is Move.PROGRESS:
         _renew(plan, command, task, held, steps, parts, reply)
     elif what is Move.GIVE_BACK:
         _give_back(plan, task, held, steps, parts)
     else:
         _settle(plan, task, held, what, steps, parts)
+    plan.followed = alone and what is not Move.GIVE_BACK
     return reply
 
 
@@ -180,14 +181,9 @@ def _settle(
 # --- what an update says
 
 
-def _message(command: TaskUpdate) -> list[dict[str, Any]] | None:
-    if command.message is None:
-        return None
+def _message(message: str | list[dict[str, Any]]) -> list[dict[str, Any]]:
     try:
-        if isinstance(command.message, str):
-            parts = check_parts(command.message, None)
-        else:
-            parts = check_parts(None, command.message)
+        parts = check_parts(message, None) if isinstance(message, str) else check_parts(None, message)
         _encode(parts)
     except Refused as refusal:
         raise Refused("INVALID_ARGUMENT", f"message: {refusal.message}", refusal.hint) from None
@@ -211,26 +207,24 @@ def _body(plan: Plan, value: Any, argument: str, most: int, name: str) -> tuple[
     return plan.add_body(encoded), len(encoded)
 
 
-def _progress(plan: Plan, command: TaskUpdate) -> list[Step]:
-    if command.progress is None:
-        return []
-    return [
-        Step("progress", _body(plan, command.progress, "progress", MESSAGE_BYTES_MAX, "message_bytes_max"))
-    ]
+def _steps(plan: Plan, task: Task, command: TaskUpdate) -> list[Step]:
+    """What the update adds to the task's history, but for its message."""
+    steps: list[Step] = []
+    if command.progress is not None:
+        detail = _body(plan, command.progress, "progress", MESSAGE_BYTES_MAX, "message_bytes_max")
+        steps.append(Step("progress", detail))
+    if command.artifacts:
+        steps += _artifacts(plan, task, command.artifacts)
+    if command.checkpoint is not None:
+        check_json(command.checkpoint, "checkpoint")
+        detail = _body(plan, command.checkpoint, "checkpoint", CHECKPOINT_BYTES_MAX, "checkpoint_bytes_max")
+        steps.append(Step("checkpoint", detail))
+    return steps
 
 
-def _checkpoint(plan: Plan, command: TaskUpdate) -> list[Step]:
-    if command.checkpoint is None:
-        return []
-    check_json(command.checkpoint, "checkpoint")
-    detail = _body(plan, command.checkpoint, "checkpoint", CHECKPOINT_BYTES_MAX, "checkpoint_bytes_max")
-    return [Step("checkpoint", detail)]
-
-
-def _artifacts(plan: Plan, task: Task, command: TaskUpdate) -> list[Step]:
-    given = command.artifacts or []
+def _artifacts(plan: Plan, task: Task, given: list[Artifact]) -> list[Step]:
     known = task.artifacts or []
-    if given and len(known) + len(given) > ARTIFACTS_MAX:
+    if len(known) + len(given) > ARTIFACTS_MAX:
         raise Refused(
             "BATCH_TOO_LARGE",
             f"artifacts: the task would have {len(known) + len(given)} pieces; "
@@ -244,7 +238,7 @@ def _artifacts(plan: Plan, task: Task, command: TaskUpdate) -> list[Step]:
         detail = _artifact(plan, artifact, f"artifacts[{index}]", f"artifact-{len(known) + index + 1}")
         held += detail[1]
         steps.append(Step("artifact", detail))
-    if given and held > ARTIFACTS_BYTES_MAX:
+    if held > ARTIFACTS_BYTES_MAX:
         raise Refused(
             "MESSAGE_TOO_LARGE",
             f"artifacts: the task would have {held} bytes of them; "

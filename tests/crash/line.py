@@ -46,9 +46,20 @@ class Line:
 
     def call(self, name: str, **arguments: Any) -> Reply:
         """The reply to one command; raises ``Said`` or ``Gone``."""
+        self.begin(name, **arguments)
+        return self.answer()
+
+    def begin(self, name: str, **arguments: Any) -> None:
+        """Make a call and do not wait for its answer; raises ``Gone``."""
         asked = {"agent": self.agent, "call": name, "arguments": arguments}
         try:
             self._socket.sendall(json.dumps(asked).encode() + b"\n")
+        except (ConnectionError, BrokenPipeError) as error:
+            raise Gone(str(error)) from error
+
+    def answer(self) -> Reply:
+        """The reply to the call that was begun; raises ``Said`` or ``Gone``."""
+        try:
             line = self._file.readline()
         except (ConnectionError, BrokenPipeError) as error:
             raise Gone(str(error)) from error

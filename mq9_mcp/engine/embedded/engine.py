@@ -150,7 +150,8 @@ class EmbeddedEngine(Store):
         if ask.words:
             await put_words(self, ask.words)
         if isinstance(command, TASK_COMMANDS):
-            await self._complete_task(command, reply)
+            if type(reply["task"]) is not dict or (isinstance(command, TaskGet) and command.history):
+                await self._complete_task(command, reply)
         elif isinstance(command, MailboxAck) and command.tasks is not None:
             for one in reply["tasks"]:
                 await self._complete_task(command, one)
@@ -319,7 +320,7 @@ class EmbeddedEngine(Store):
         """Journal the plan's events and apply them. Raises before anything changes if there is no room."""
         if self.broken is not None or self.closed:
             self.check()
-        if self.state.tasks or plan.tasks:
+        if (self.state.tasks or plan.tasks) and not plan.followed:
             follow_mail(plan)
         events = plan.events
         position = self.journal.append(encode_events(events), plan.bodies, plan.now)

@@ -29,12 +29,12 @@ def rebase(event: Event, position: int) -> None:
     if isinstance(event, Sent):
         for mail in event.mails:
             mail.position += position
-    elif isinstance(event, TaskOpened):
-        event.body = (event.body[0] + position, event.body[1])
     elif isinstance(event, TaskMoved):
         for step in event.steps:
             if step.detail is not None:
                 step.detail = (step.detail[0] + position, step.detail[1])
+    elif isinstance(event, TaskOpened):
+        event.body = (event.body[0] + position, event.body[1])
 
 
 def entries(segment: Segment, frame: Frame) -> list[Entry]:

@@ -10,6 +10,7 @@ from msgspec import structs
 
 from mq9_mcp.domain.clock import wire_time
 from mq9_mcp.domain.names import own_session
+from mq9_mcp.domain.plan import Words
 from mq9_mcp.domain.task import Task, read_place
 from mq9_mcp.engine.embedded.journal import Journal
 
@@ -35,21 +36,21 @@ class Source(Protocol):
 
 def task_view(engine: Source, task: Task) -> dict[str, Any] | Task:
     """A task as the wire shows it; if the journal has not all of its words any more, a copy of the task."""
-    places = [at for at in (task.progress, task.status, *(task.artifacts or ())) if at]
-    words = dict(zip(places, _at_hand(engine, places), strict=True))
-    if None in words.values():
-        return structs.replace(task)
-    pieces = [_decode(words[at] or b"null") for at in task.artifacts or ()]
+    read, pieces = engine.journal.read, []
+    for at in task.artifacts or ():
+        if (piece := read(*read_place(at))) is None:
+            return structs.replace(task)
+        pieces.append(_decode(piece))
     view = _head(task, pieces)
     if task.progress:
-        view["progress"] = _decode(words[task.progress] or b"null")
+        if (progress := read(*read_place(task.progress))) is None:
+            return structs.replace(task)
+        view["progress"] = _decode(progress)
     if task.status:
-        view["status_message"] = _message(words[task.status] or b"null")
+        if (status := read(*read_place(task.status))) is None:
+            return structs.replace(task)
+        view["status_message"] = _message(status)
     return view
-
-
-def _at_hand(engine: Source, places: list[int]) -> list[bytes | None]:
-    return [engine.journal.read(*read_place(at)) for at in places]
 
 
 async def task_view_from_tables(engine: Source, task: Task) -> dict[str, Any]:
@@ -73,14 +74,14 @@ def _message(body: bytes | str) -> dict[str, Any]:
     return {name: known[name] for name in _SHOWN}
 
 
-def _head(task: Task, pieces: Iterable[dict[str, Any]]) -> dict[str, Any]:
+def _head(task: Task, pieces: list[dict[str, Any]]) -> dict[str, Any]:
     view: dict[str, Any] = {
         "id": task.id,
         "state": str(task.state),
         "session": task.session or own_session(task.first),
         "mailbox": task.address,
         "asker": task.asker,
-        "artifacts": artifacts(pieces),
+        "artifacts": artifacts(pieces) if pieces else [],
         "created_at": wire_time(task.created_at),
         "updated_at": wire_time(task.updated_at),
         "version": task.version,
@@ -104,15 +105,15 @@ def artifacts(pieces: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return list(known.values())
 
 
-async def put_words(engine: Source, places: list[dict[str, Any]]) -> None:
+async def put_words(engine: Source, places: list[Words]) -> None:
     """Replace places and message ids in parts of a reply by the words that stand there."""
-    for one in places:
+    for task, one in places:
         if "checkpoint" in one:
             body = engine.journal.read(*read_place(one["checkpoint"]))
-            one["checkpoint"] = _decode(body or await _from_tables(engine, "last_checkpoint", one["task"]))
+            one["checkpoint"] = _decode(body or await _from_tables(engine, "last_checkpoint", task))
         if "question" in one:
             body = engine.journal.read(*read_place(one["question"]))
-            one["question"] = _message(body or await _from_tables(engine, "last_question", one["task"]))
+            one["question"] = _message(body or await _from_tables(engine, "last_question", task))
         if "follow_ups" in one:
             one["follow_ups"] = await engine.copies(one["follow_ups"])
 
