@@ -124,9 +124,10 @@ def _letters(plan: Plan, mailbox: Mailbox, mail: Mail) -> bool:
 
 
 Stage = Callable[[Plan, Mailbox], None]
+# Delayed mail first: what the other stages store joins the line behind it.
 STAGES: tuple[Stage, ...] = (
-    decide_end,
     decide_visible,
+    decide_end,
     decide_lapses,
     decide_expiry,
     decide_idle,

@@ -72,6 +72,8 @@ def decide_task_update(plan: Plan, command: TaskUpdate) -> dict[str, Any]:
         _give_back(plan, task, held, steps, parts)
     else:
         _settle(plan, task, held, what, steps, parts)
+        if task.cancel_requested and task.waits:  # nobody is going to answer
+            cancel(plan, task, "cancel was asked for, and the worker asked a question")
     plan.followed = alone and what is not Move.GIVE_BACK
     return reply
 

@@ -462,3 +462,17 @@ def test_a_page_has_fewer_cards_rather_than_more_bytes(tmp_path: Path) -> None:
         assert [one["name"] for one in page["agents"] + rest["agents"]] == [f"a{n:02}" for n in range(20)]
 
     run(body, tmp_path)
+
+
+def test_a_report_tells_which_tasks_the_agent_should_stop(tmp_path: Path) -> None:
+    async def body(desk: Desk) -> None:
+        await desk.call("agent_register", "bob", card={"name": "bob", "description": "works"})
+        tasks = [(await desk.send("bob", "work", "alice", task=True))["task"] for _ in range(3)]
+        held = await desk.fetch("bob", "bob")
+        for task in tasks[1:]:
+            await desk.call("task_cancel", "alice", task=task)
+        assert (await desk.call("agent_report", "bob", status="busy"))["cancel_requested"] == tasks[1:]
+        await desk.settle(held[1], "release", agent="bob")
+        assert (await desk.call("agent_report", "bob", status="busy"))["cancel_requested"] == tasks[2:]
+
+    run(body, tmp_path)

@@ -155,3 +155,32 @@ def test_tasks_that_time_out_together_are_told_of_in_the_order_of_their_opening(
         assert [notice["task"] for notice in await notices(desk)] == tasks
 
     run(body, tmp_path, "jobs")
+
+
+def test_a_question_after_cancel_was_asked_for_ends_the_task(tmp_path: Path) -> None:
+    """Nobody answers a question about work that was called off; repeating the update changes nothing."""
+
+    async def body(desk: Desk) -> None:
+        task, message = await begin(desk)
+        await desk.call("task_cancel", "alice", task=task)
+        for _ in range(2):
+            reply = await update(desk, message, state="input-required", message="Which cat?")
+            assert reply["task"]["state"] == "canceled"
+        assert [one["task_state"] for one in await notices(desk)] == ["input-required", "canceled"]
+        assert await desk.fetch("jobs") == []
+
+    run(body, tmp_path, "jobs")
+
+
+def test_a_notice_joins_the_line_behind_mail_that_was_due_before(tmp_path: Path) -> None:
+    """A broker that slept finds a mailbox over and delayed mail due: the order is that of the times."""
+
+    async def body(desk: Desk) -> None:
+        await desk.call("mailbox_create", address="brief", settings={"ttl_s": 60})
+        await desk.fetch("alice", "alice")
+        await desk.send("brief", "work", "alice", task=True)
+        await desk.send("alice", "later", delay_s=5)
+        await desk.pass_time(3600)
+        assert [one.get("task_state") for one in await desk.fetch("alice", "alice")] == [None, "canceled"]
+
+    run(body, tmp_path)

@@ -120,8 +120,8 @@ class Passing(ABC):
         self.now = now
         who, self.by = self.by, BROKER
         for stage in (
-            self._lives,
             self._visible,
+            self._lives,
             self._lapses,
             self._expiries,
             self._idle,

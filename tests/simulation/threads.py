@@ -234,6 +234,8 @@ class Threading(Working):
             task.worker, task.settled_as = place.worker, wanted
             task.settled_by = self.fetched.get(asked["lease"], 0)
             self.move(task, wanted, *steps, word)
+            if task.cancel and wanted in WAITING:
+                self.end(task, "CANCELED")
         return reply
 
     def _fenced(self, who: Who, task: Task, lease: str, wanted: str) -> Place | None:
