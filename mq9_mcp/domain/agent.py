@@ -232,7 +232,8 @@ def enter(state: State, agent: Agent) -> None:
 def _status_changed(state: State, event: e.AgentStatus) -> None:
     agent = state.agents[event.agent]
     agent.status, agent.load, agent.note = event.status, event.load, event.note
-    agent.seen_at = max(agent.seen_at, event.at)
+    if event.status != "away":  # silence is no sign of life
+        agent.seen_at = max(agent.seen_at, event.at)
     notice_due(state, state.mailboxes[agent.mailbox])
 
 
