@@ -296,3 +296,19 @@ def test_a_group_too_many_is_refused_by_its_limit(tmp_path: Path) -> None:
         assert "256" in error.message
 
     run(body, tmp_path, "box")
+
+
+def test_a_group_that_fetched_after_a_restart_ends_on_time(tmp_path: Path) -> None:
+    """The grace that a restart gives it is over with its next fetch."""
+
+    async def body(desk: Desk) -> None:
+        await desk.fetch("jobs", group="audit")
+        await desk.restart()
+        await desk.pass_time(1)
+        await desk.fetch("jobs", group="audit")
+        await desk.pass_time(604_800 - 0.001)
+        assert len((await desk.call("group_list", mailbox="jobs"))["groups"]) == 1
+        await desk.pass_time(0.001)
+        assert (await desk.call("group_list", mailbox="jobs"))["groups"] == []
+
+    run(body, tmp_path, "jobs")

@@ -373,7 +373,9 @@ class EmbeddedEngine(Store):
             reply = decide_fetch(plan, command, groups)
             behind = False
             for group in groups:
-                group.fetched_at, group.grace = plan.now, 0
+                graced, group.fetched_at, group.grace = group.grace, plan.now, 0
+                if graced:  # without it the group may end sooner
+                    self.state.watch(group.mailbox, group.idle_at())
                 behind = behind or group.history is not None
             if not behind or enough(reply, command.max, groups):
                 break
