@@ -176,7 +176,8 @@ class Model(Registering):
             elif verdict is None:
                 code = self._ack_of_work(item, replied, ends) or self._settle(item, result, together, chance)
                 self.settled(item, result)
-                done |= {item["lease"]: item["outcome"]} if code is None or not together else {}
+                said = code is None or not (together or code == "ILLEGAL_TRANSITION")
+                done |= {item["lease"]: item["outcome"]} if said else {}
             if code and together:
                 raise Refusal(code)
             results.append(result | ({"ok": False, "error": {"code": code}} if code else {}))
