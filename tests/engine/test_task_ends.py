@@ -1,8 +1,4 @@
-<<<<<<< ours
 """Tasks and their messages end together, and a call says one thing: corners that a model of tasks found."""
-=======
-"""Tasks and their messages end together, and a call says one thing: corners that the model brought up."""
->>>>>>> theirs
 
 from __future__ import annotations
 

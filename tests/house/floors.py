@@ -18,15 +18,10 @@ FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 TOP = len(FLOORS) - 1
 PACKAGE = "mq9_mcp"  # holds the version, imports nothing, may be imported by all
 SEAM = "mq9_mcp.engine.base"
-<<<<<<< ours
 MODEL = tuple(
     f"tests.simulation.{room}"
     for room in ("agents", "model", "threads", "sending", "sessions", "tasks", "passing", "shelf")
 )
-=======
-ROOMS = ("model", "sending", "threads", "tasks", "passing", "shelf")
-MODEL = tuple(f"tests.simulation.{room}" for room in ROOMS)
->>>>>>> theirs
 
 # What has a clock, randomness, threads, other processes or I/O.
 NOT_STILL = frozenset(
