@@ -28,7 +28,14 @@ class Workers(Callers):
         """Any command."""
         if not model.tasks or self.maybe(1 - SHARE):
             return super().draw(model)
-        kinds = [(self.work, 16), (self.finish, 3), (self.answer, 4), (self.cancel, 2), (self.ask_about, 3)]
+        kinds = [
+            (self.take, 5),
+            (self.work, 16),
+            (self.finish, 3),
+            (self.answer, 4),
+            (self.cancel, 2),
+            (self.ask_about, 3),
+        ]
         [kind] = self.rng.choices([kind for kind, _ in kinds], [weight for _, weight in kinds])
         call = kind(model)
         self.recent.append(call)
@@ -38,8 +45,8 @@ class Workers(Callers):
         """A message, now and then one that opens a task, or belongs to one."""
         message = super().message(model)
         if self.maybe(0.3):
-            until = {"timeout_s": self.rng.choice((0.001, 3, 20, 100))}
-            message["task"] = until if self.maybe(0.3) else True
+            until = {"timeout_s": self.rng.choice((0.001, 3, 20, 100, 1000))}
+            message["task"] = until if self.maybe(0.2) else True
         elif self.maybe(0.05):
             message |= self.of_task(model)
             if "task" in message and self.maybe(0.7):
@@ -63,12 +70,14 @@ class Workers(Callers):
         return token if token in self.tokens else None
 
     def held(self, model: Model) -> list[Task]:
-        """Tasks that somebody works on, or worked on until the lease ran out."""
-        return [
+        """Tasks that somebody works on; now and then others too, whose work was leased once."""
+        once = [
             task
             for task in model.tasks.values()
             if task.name in model.names and self.leased(model, model.names[task.name])
         ]
+        now = [task for task in once if task.state == "working"]
+        return now if now and self.maybe(0.9) else once
 
     def worker(self, model: Model, token: str) -> tuple[str, str]:
         """Mostly who has the lease."""
@@ -78,7 +87,21 @@ class Workers(Callers):
         known = place is not None and place.principal != "" and self.maybe(0.9)
         return (place.principal, place.worker) if place is not None and known else self.who()
 
+    def stale(self, model: Model, named: str) -> str:
+        """Another lease: an earlier one of the same work, or any."""
+        task = next((one for one in model.tasks.values() if model.names.get(one.name) == named), None)
+        work = task.work if task is not None else None
+        same = [token for token in self.tokens if work and model.leases.get(token, ("", 0, 0))[1] == work]
+        return self.rng.choice(same if same and self.maybe(0.7) else [*self.tokens[-30:], "nothing"])
+
     # -- the commands
+
+    def take(self, model: Model) -> Call:
+        """A worker takes work."""
+        waiting = [task.address for task in model.tasks.values() if task.state == "submitted"]
+        asked: Shape = {"mailbox": self.rng.choice(waiting) if waiting else self.address(model)}
+        asked |= {"max": self.rng.choice((1, 3, 10)), "lease_s": self.rng.choice((5, 100, 300))}
+        return Call(self.local(), "mailbox_fetch", asked)
 
     def said(self, model: Model) -> Shape:
         """An update, under the right lease or another."""
@@ -87,8 +110,8 @@ class Workers(Callers):
             model.names[rng.choice(tasks).name] if tasks and self.maybe(0.9) else self.of_task(model)["task"]
         )
         token = self.leased(model, named)
-        if token is None or self.maybe(0.04):
-            token = rng.choice([*self.tokens[-30:], "nothing"])
+        if token is None or self.maybe(0.1):
+            token = self.stale(model, named)
         asked: Shape = {"task": named, "lease": token}
         if self.maybe(0.5):
             chosen = rng.choice(STATES)
@@ -119,8 +142,8 @@ class Workers(Callers):
 
     def work(self, model: Model) -> Call:
         """A worker says how it goes."""
-        if not self.tokens:
-            return self.fetch(model)
+        if not self.tokens or not self.held(model):
+            return self.take(model)
         asked = self.said(model)
         return Call(self.worker(model, asked["lease"]), "task_update", asked)
 
@@ -128,7 +151,7 @@ class Workers(Callers):
         """Leases are settled with a reply, or with updates of tasks, all or none."""
         tasks = self.held(model)
         if not tasks:
-            return self.fetch(model)
+            return self.take(model)
         task = self.rng.choice(tasks)
         token = self.leased(model, model.names[task.name]) or ""
         items: list[Shape] = [{"lease": token, "outcome": "ack"}, *([self.item()] if self.maybe(0.3) else [])]
