@@ -174,10 +174,11 @@ class Model(Registering):
             if verdict is None and item["lease"] in done:
                 code = None if done[item["lease"]] == item["outcome"] else "LEASE_LOST"
             elif verdict is None:
-                code = self._ack_of_work(item, replied, ends) or self._settle(item, result, together, chance)
-                self.settled(item, result)
-                said = code is None or not (together or code == "ILLEGAL_TRANSITION")
-                done |= {item["lease"]: item["outcome"]} if said else {}
+                code = self._ack_of_work(item, replied, ends)
+                if code is None:
+                    code = self._settle(item, result, together, chance)
+                    self.settled(item, result)
+                    done |= {item["lease"]: item["outcome"]} if code is None or not together else {}
             if code and together:
                 raise Refusal(code)
             results.append(result | ({"ok": False, "error": {"code": code}} if code else {}))
