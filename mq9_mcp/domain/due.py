@@ -53,8 +53,14 @@ def _lapse(plan: Plan, group: Group) -> None:
 
 
 def decide_visible(plan: Plan, mailbox: Mailbox) -> None:
-    """Delayed mail becomes visible and replaces older copies of its state key."""
+    """Delayed mail becomes visible and replaces older copies of its state key.
+
+    The first of all that comes due, in every mailbox before anything follows from it: whatever else is
+    stored now, such as a task's notice, joins its line behind mail that was due before.
+    """
     mails = plan.state.mails
+    if mailbox.expires_at is not None and mailbox.expires_at <= plan.now:
+        return  # it ends now, with all that is in it
     ready = sorted((mails[id].visible_at, id) for id in due_now(mailbox.delayed, plan.now) if id in mails)
     if not ready:
         return
@@ -124,9 +130,8 @@ def _letters(plan: Plan, mailbox: Mailbox, mail: Mail) -> bool:
 
 
 Stage = Callable[[Plan, Mailbox], None]
-# Delayed mail first: what the other stages store joins the line behind it.
+# After ``decide_visible`` for all mailboxes.
 STAGES: tuple[Stage, ...] = (
-    decide_visible,
     decide_end,
     decide_lapses,
     decide_expiry,

@@ -119,8 +119,8 @@ class Passing(ABC):
         """Do what has come due. Freedom: what falls due together is done in these stages, by mailbox."""
         self.now = now
         who, self.by = self.by, BROKER
+        self._show_due()
         for stage in (
-            self._visible,
             self._lives,
             self._lapses,
             self._expiries,
@@ -163,7 +163,21 @@ class Passing(ABC):
             self.note("dropped", self.boxes.pop(box.address))
         return box.address not in self.boxes
 
+    def _show_due(self) -> None:
+        """Delayed mail of every mailbox, before anything follows from it."""
+        notes = []
+        for box in list(self.boxes.values()):
+            if self._visible(box):
+                notes.append((box, self.notes))
+                self.notes = []
+        if notes:
+            for _, self.notes in notes:
+                self.follow()
+            self._record(*(box for box, _ in notes))
+
     def _visible(self, box: Box) -> bool:
+        if box.expires is not None and box.expires <= self.now:
+            return False
         due = [mail for mail in box.live() if not mail.shown and mail.at <= self.now]
         for mail in sorted(due, key=lambda one: (one.at, one.id)):
             self._show(box, mail)

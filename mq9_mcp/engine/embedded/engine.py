@@ -23,7 +23,7 @@ from mq9_mcp.domain.commands import (
 )
 from mq9_mcp.domain.decide import decide
 from mq9_mcp.domain.delivery import DeliveryState
-from mq9_mcp.domain.due import STAGES
+from mq9_mcp.domain.due import STAGES, decide_visible
 from mq9_mcp.domain.errors import Refused, Unavailable
 from mq9_mcp.domain.events import Leased, Opened, Released
 from mq9_mcp.domain.group import decide_join, decide_revive, fetched_addresses, group_view
@@ -342,6 +342,7 @@ class EmbeddedEngine(Store):
             return
         while state.next_alarm() <= now:
             due = state.alarmed(now)
+            self._show(due, ask)
             for stage in STAGES:
                 for mailbox in due:
                     if mailbox.number in state.mailboxes:
@@ -352,6 +353,14 @@ class EmbeddedEngine(Store):
             for mailbox in due:
                 if mailbox.number in state.mailboxes:
                     self._wait_anew(mailbox, now)
+
+    def _show(self, due: list[Mailbox], ask: Ask) -> None:
+        """All delayed mail that is due, in one commit."""
+        plan = Plan(self.state, SYSTEM, ask)
+        for mailbox in due:
+            decide_visible(plan, mailbox)
+        if plan.events:
+            self.commit(plan)
 
     def _wait_anew(self, mailbox: Mailbox, now: int) -> None:
         """Tell who waits what came out of backoff; set the alarm for what is due next."""
