@@ -175,18 +175,11 @@ MUTANTS = (
         "if not silent and state in TERMINAL:",
     ),
     Mutant(
-        3,
+        72,
         "a stale lease updates a task",
         "domain/task_update.py",
         "and task.work == message and compare_digest(delivery.secret, secret)",
         "and task.work == message",
-    ),
-    Mutant(
-        3,
-        "a checkpoint stands for follow-ups that nobody saw",
-        "domain/task.py",
-        "task.follow_ups = task.follow_ups[task.told :] or None",
-        "task.follow_ups = None",
     ),
     Mutant(
         1,
@@ -236,13 +229,6 @@ MUTANTS = (
         "domain/session.py",
         "if not answers and plan.caller.name not in record.senders and not _reads(plan, record):",
         "if False:",
-    ),
-    Mutant(
-        1,
-        "a halted session takes one message more",
-        "domain/session.py",
-        "    if left <= 0:\n",
-        "    if left < 0:\n",
     ),
     Mutant(
         1,
