@@ -168,7 +168,7 @@ def _by_type(kind: types.Type, option: str) -> Flag:
     if isinstance(kind, types.UnionType):
         return _union(kind, option)
     if isinstance(kind, types.AnyType):
-        return Flag("", "", "JSON|TEXT", lambda words: loose_value(words[0]))
+        return Flag("", "", "JSON|TEXT", lambda words: loose_value(words[0], option))
     metavar, one = _scalar(kind)
     number = isinstance(kind, types.IntType)
     return Flag("", "", metavar, lambda words: one(words[0]), numbers=number)
@@ -202,10 +202,12 @@ def _list(kind: types.ListType, option: str) -> Flag:
 
 
 def _union(kind: types.UnionType, option: str) -> Flag:
-    """One or a list of texts; a text or a number; else JSON."""
+    """One or a list of texts; a text or a number; JSON, or text where the value may be one; else JSON."""
     parts = [_unwrap(one)[0] for one in kind.types]
     lists = [one for one in parts if isinstance(one, types.ListType)]
-    if any(isinstance(one, types.StructType) for one in parts):
+    if any(isinstance(one, types.StructType | types.DictType) for one in parts):
+        if any(isinstance(one, types.StrType) for one in parts):
+            return Flag("", "", "JSON|TEXT", lambda words: loose_value(words[0], option))
         return Flag("", "", "JSON", lambda words: json_value(words[0], option))
     if lists:
         return Flag("", "", "TEXT", lambda words: words[0] if len(words) == 1 else words, many=True)

@@ -142,6 +142,40 @@ LETTER: Sequence[Column] = (
 )
 
 
+def _where(task: Thing) -> str:
+    """How far a task is, in the words of its worker."""
+    said = first_words(task.get("status_message", {}))
+    progress = task.get("progress", {})
+    done = "/".join(cell(progress[name]) for name in ("done", "total") if name in progress)
+    return " ".join(filter(None, (done, said or cut(cell(progress.get("note")), WORDS_WIDTH))))
+
+
+TASK: Sequence[Column] = (
+    ("id", lambda one: str(one["id"])),
+    ("state", lambda one: str(one["state"]) + (" (cancel asked)" if one["cancel_requested"] else "")),
+    ("mailbox", lambda one: str(one["mailbox"])),
+    ("asker", lambda one: str(one["asker"])),
+    ("worker", lambda one: cell(one.get("worker"))),
+    ("changed", lambda one: age(one["updated_at"])),
+    ("so far", _where),
+)
+AGENT: Sequence[Column] = (
+    ("name", lambda one: str(one["name"])),
+    ("status", lambda one: str(one["status"])),
+    ("load", lambda one: cell(one.get("load"))),
+    ("score", lambda one: cell(one.get("score"))),
+    ("reason", lambda one: cell(one.get("reason"))),
+    ("description", lambda one: cut(cell(one.get("card", {}).get("description")), WORDS_WIDTH)),
+)
+ENTRY: Sequence[Column] = (
+    ("age", lambda one: age(one.get("created_at") or one["at"])),
+    ("from", lambda one: str(one["from"])),
+    ("to", lambda one: cell(one.get("mailbox"))),
+    ("id", lambda one: cell(one.get("id"))),
+    ("what", lambda one: first_words(one) if one["kind"] == "message" else f"{one['task']}: {one['state']}"),
+)
+
+
 def _death(message: Thing) -> Thing:
     found: Thing = message.get("dead_letter", {})
     return found
@@ -183,10 +217,21 @@ def _more(count: int) -> None:
         print(f"{count if count < 1000 else '1,000 or'} more")
 
 
+def _show_tasks(things: list[Any]) -> None:
+    """Tasks of a list a line each; those that a call moved by their shape."""
+    if all("state" in one for one in things):
+        show_table("tasks", things, TASK)
+    else:
+        _show_list("tasks", things)
+
+
 # What has a view of its own, by its name in a reply.
 _VIEWS: dict[str, Callable[[Any], None]] = {
     "messages": show_messages,
     "mailboxes": lambda things: show_table("mailboxes", things, MAILBOX),
+    "tasks": _show_tasks,
+    "agents": lambda things: show_table("agents", things, AGENT),
+    "entries": lambda things: show_table("entries", things, ENTRY),
     "remaining": _more,
 }
 _SILENT = frozenset({"cancel_requested", "skipped"})  # worth a word only if there are any

@@ -46,12 +46,14 @@ def object_value(words: Sequence[str], option: str) -> Any:
         name, equals, value = word.partition("=")
         if not equals or not name:
             raise Misuse(f"{option}: {word!r} is neither JSON nor name=value", f"{option} ttl_s=60")
-        made[name] = loose_value(value)
+        made[name] = loose_value(value, f"{option}: {name}")
     return made
 
 
-def loose_value(word: str) -> Any:
-    """JSON if it is any, else the text itself."""
+def loose_value(word: str, option: str) -> Any:
+    """JSON if it is any, also from ``@file`` or standard input; else the text itself."""
+    if word == STDIN or word.startswith(FILE):
+        return json_value(word, option)
     try:
         return json.loads(word)
     except (ValueError, RecursionError):

@@ -46,6 +46,8 @@ class Figures(NamedTuple):
     oldest_at: int | None  # when the oldest of them that can be seen became visible
     leases: int
     dead_letters: int  # unsettled ones in dead letter mailboxes
+    tasks: dict[str, int]  # open ones by state
+    agents: dict[str, int]  # by status
     fold_lag_records: int
     fold_lag_bytes: int
     commit_records: Spread  # since the start

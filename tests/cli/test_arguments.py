@@ -85,6 +85,21 @@ def test_every_verb_can_be_filled(capsys: pytest.CaptureFixture[str]) -> None:
         ("mailbox fetch jobs more --wait-s 5", {"mailbox": ["jobs", "more"], "wait_s": 5.0}),
         ("mailbox fetch jobs --deliver 17", {"mailbox": "jobs", "deliver": 17}),
         ("mailbox fetch jobs --deliver latest", {"mailbox": "jobs", "deliver": "latest"}),
+        ("mailbox send bob hi --task true", {"to": "bob", "text": "hi", "task": True}),
+        ("mailbox send bob hi --task task-1f", {"to": "bob", "text": "hi", "task": "task-1f"}),
+        (
+            'mailbox send bob hi --task {"timeout_s":60}',
+            {"to": "bob", "text": "hi", "task": {"timeout_s": 60}},
+        ),
+        ("task get task-1f --wait-s 5", {"task": "task-1f", "wait_s": 5.0}),
+        (
+            'task update --task t --lease l --checkpoint {"at":1}',
+            {"task": "t", "lease": "l", "checkpoint": {"at": 1}},
+        ),
+        (
+            "task update --task t --lease l --checkpoint half --message so",
+            {"task": "t", "lease": "l", "checkpoint": "half", "message": "so"},
+        ),
         ("mailbox ack 1.2.x", {"items": [{"lease": "1.2.x"}]}),
         (
             "mailbox ack a b --outcome nack --delay-s 5",

@@ -127,3 +127,46 @@ def test_an_age_is_in_one_unit(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_names_are_written_as_text_too(capsys: pytest.CaptureFixture[str]) -> None:
     show({"things": [{NASTY: 1}], "thing": {NASTY: 1}, "one": 1})
     assert not set("\x1b\x9b\u202e") & set(capsys.readouterr().out)
+
+
+def test_a_conversation_is_read_from_top_to_bottom(capsys: pytest.CaptureFixture[str]) -> None:
+    at = wire_time(0)
+    said = {"kind": "message", **message(parts=[{"text": "Which cat?"}])}
+    asked = {
+        "kind": "task",
+        "task": "task-1",
+        "number": 3,
+        "at": at,
+        "state": "input-required",
+        "from": "bob",
+    }
+    head = {"id": "talk", "state": "open", "mailboxes": ["jobs"], "turns": 1}
+    show({"session": head, "entries": [said, asked]})
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[0] == ["AGE", "FROM", "TO", "ID", "WHAT"]
+    assert lines[1][1:] == ["boss", "jobs", "7", "Which", "cat?"]
+    assert lines[2][1:] == ["bob", "task-1:", "input-required"]
+
+
+def test_tasks_and_agents_have_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+    task: dict[str, object] = {
+        "id": "task-1",
+        "state": "working",
+        "mailbox": "jobs",
+        "asker": "boss",
+        "worker": "bob",
+    }
+    task |= {"updated_at": wire_time(0), "cancel_requested": True, "progress": {"done": 1, "total": 3}}
+    show({"tasks": [task], "remaining": 0})
+    assert "working (cancel asked)" in (line := capsys.readouterr().out.splitlines()[1])
+    assert line.endswith("1/3")
+    agent = {
+        "name": "bob",
+        "mailbox": "bob",
+        "status": "busy",
+        "card": {"description": "works", "skills": []},
+    }
+    show({"agents": [agent], "remaining": 0})
+    assert capsys.readouterr().out.splitlines()[1].split() == ["bob", "busy", "works"]
+    show({"tasks": [], "remaining": 0})
+    assert capsys.readouterr().out == "no tasks\n"

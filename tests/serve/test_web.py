@@ -48,6 +48,26 @@ async def numbers(client: httpx.AsyncClient) -> dict[str, float]:
     return found
 
 
+def test_open_tasks_and_agents_are_in_the_metrics(tmp_path: Path) -> None:
+    async def body(desk: Desk) -> None:
+        await desk.call("agent_register", card={"name": "robot", "description": "works"})
+        for _ in range(3):
+            await desk.send(task=True)
+        held = await desk.fetch(max=2)
+        update = {"task": held[0]["task"], "lease": held[0]["lease"], "state": "completed"}
+        await desk.call("task_update", "bob", **update)
+        async with web(desk) as client:
+            seen = await numbers(client)
+            states = {name: seen[f"mq9_tasks{{state={name}}}"] for name in ("submitted", "working")}
+            assert states == {"submitted": 1, "working": 1}
+            assert seen["mq9_tasks{state=input-required}"] == 0
+            assert (seen["mq9_agents{status=available}"], seen["mq9_agents{status=away}"]) == (1, 0)
+            await desk.pass_time(120)
+            assert (await numbers(client))["mq9_agents{status=away}"] == 1
+
+    run(body, tmp_path, "box")
+
+
 def test_what_is_in_the_mailboxes_is_in_the_metrics(tmp_path: Path) -> None:
     async def body(desk: Desk) -> None:
         await desk.send(text="old")

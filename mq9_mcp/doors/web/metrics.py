@@ -96,6 +96,8 @@ class Metrics(Collector):
         yield _gauge(
             "mq9_dead_letters", "Messages in dead letter mailboxes that nobody settled", figures.dead_letters
         )
+        yield _gauges("mq9_tasks", "Tasks that are open", "state", figures.tasks)
+        yield _gauges("mq9_agents", "Agents that are registered", "status", figures.agents)
         yield _gauge(
             "mq9_fold_lag_records", "Records on disk that are not in the tables yet", figures.fold_lag_records
         )
@@ -115,6 +117,13 @@ class Metrics(Collector):
 
 def _gauge(name: str, text: str, value: float) -> Metric:
     return GaugeMetricFamily(name, text, value=value)
+
+
+def _gauges(name: str, text: str, label: str, values: dict[str, int]) -> Metric:
+    family = GaugeMetricFamily(name, text, labels=[label])
+    for word, value in values.items():
+        family.add_metric([word], value)
+    return family
 
 
 def _counter(name: str, text: str, value: float) -> Metric:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Protocol
 
 from mq9_mcp.domain.names import dead_letter_address
+from mq9_mcp.domain.registry import STATUSES
 from mq9_mcp.domain.state import Mailbox, State
+from mq9_mcp.domain.task import TERMINAL, TaskState
 from mq9_mcp.engine.base import Figures
 from mq9_mcp.engine.embedded.commits import Commits
 from mq9_mcp.engine.embedded.folder_process import FolderProcess
 from mq9_mcp.engine.embedded.journal import Journal
 
 SLICE = 500  # mailboxes looked at before others get their turn
+WORDS_SLICE = 20_000
+OPEN = [state.value for state in TaskState if state not in TERMINAL]
 
 
 class Counted(Protocol):
@@ -47,11 +52,23 @@ async def figures(engine: Counted) -> Figures:
         oldest_at=oldest,
         leases=leases,
         dead_letters=dead,
+        tasks=await _counted([task.state.value for task in state.tasks.values()], OPEN),
+        agents=await _counted([agent.status for agent in state.agents.values()], STATUSES),
         fold_lag_records=max(0, journal.durable_seq - folder.folded),
         fold_lag_bytes=folder.backlog_bytes,
         commit_records=engine.commits.records,
         commit_bytes=engine.commits.bytes,
     )
+
+
+async def _counted(words: list[str], known: Sequence[str]) -> dict[str, int]:
+    """How often each of the known words is there."""
+    counts = dict.fromkeys(known, 0)
+    for at in range(0, len(words), WORDS_SLICE):
+        for word in words[at : at + WORDS_SLICE]:
+            counts[word] += 1
+        await asyncio.sleep(0)
+    return counts
 
 
 def _oldest(mailbox: Mailbox) -> int | None:
