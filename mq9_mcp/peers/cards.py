@@ -97,7 +97,8 @@ async def _get(pool: httpcore.AsyncConnectionPool, target: httpx.URL) -> bytes |
 def _redirected(target: httpx.URL, location: bytes) -> httpx.URL:
     try:
         following = target.join(location.decode("ascii"))
-    except (httpx.InvalidURL, UnicodeDecodeError):
+        _ = following.host  # decoded only now, and may be no name at all
+    except (httpx.InvalidURL, UnicodeError):
         raise _refused(target, "redirects to what is no URL") from None
     _check(following)
     if target.scheme == "https" and following.scheme != "https":
@@ -108,6 +109,7 @@ def _redirected(target: httpx.URL, location: bytes) -> httpx.URL:
 def _read_url(url: str) -> httpx.URL:
     try:
         target = httpx.URL(url)
+        _ = target.host  # decoded only now, and may be no name at all
     except (httpx.InvalidURL, UnicodeError):
         raise Refused("INVALID_ARGUMENT", "card_url: no URL; accepted: an http or https URL") from None
     _check(target)
@@ -121,6 +123,8 @@ def _check(target: httpx.URL) -> None:
             f"card_url: scheme {target.scheme[:16]!a}, host {target.host[:64]!a}; "
             "accepted: an http or https URL",
         )
+    if target.port is not None and not 0 < target.port < 65536:
+        raise _refused(target, f"has port {str(target.port)[:16]} in its URL; accepted: 1 to 65535")
     if target.userinfo:
         raise _refused(target, "has a user name or password in its URL; accepted: none")
 

@@ -206,8 +206,12 @@ def test_what_is_no_card_is_refused() -> None:
         assert "could not be asked" in await refused(fetch, site.url())
         site.pages["/card.json"] = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{}"
         assert "could not be asked" in await refused(fetch, site.url())
-        site.redirect("/card.json", "http://a:port/")
-        assert "no URL" in await refused(fetch, site.url())
+        for url in ("http://a:port/", "http://xn--a/", "http://xn--/"):
+            site.redirect("/card.json", url)
+            assert "no URL" in await refused(fetch, site.url())
+            assert "no URL" in await refused(fetch, url)
+        for port in ("0", "99999"):
+            assert "accepted: 1 to 65535" in await refused(fetch, f"http://127.0.0.1:{port}/card.json")
 
     on_web(test)
 
