@@ -151,7 +151,10 @@ def check_updates(known: Known, told: TasksTold) -> None:
         assert checkpoints[mark][1] <= answer["version"] <= task["version"], f"{mark}: the version fell"
         at_answer = task["history"][answer["version"] - 1]["state"]
         wanted = {call["state"] or "working"}
-        if call["state"] == "submitted":  # given back after a cancel was asked for
+        if call["state"] in (
+            "submitted",
+            "input-required",
+        ):  # given back, or asked, after cancel was asked for
             wanted.add("canceled")
         assert at_answer == answer["after"], f"{mark}: the history knows another state"
         assert answer["after"] in wanted, f"{mark}: became {answer['after']}"

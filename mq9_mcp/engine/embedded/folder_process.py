@@ -15,6 +15,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,6 +29,11 @@ T = TypeVar("T")
 
 INTERVAL_S = 0.1  # committed records gather so long before the process is told of them
 RESPAWN_S = 0.5
+AGAIN_S = 5.0  # a question whose process ended is put to the next one, for so long
+
+
+class _Ended(Exception):
+    """The process ended before it answered."""
 
 
 class FolderProcess:
@@ -53,6 +59,7 @@ class FolderProcess:
         self._next_read = 0
         self._closing = False
         self._loop = asyncio.get_running_loop()
+        self._started = asyncio.Event()
         self._pipe: Connection
         self._join: Callable[[], Any]
 
@@ -75,6 +82,7 @@ class FolderProcess:
             self._join = thread.join
         self._pipe = Connection(ours.detach())
         self._loop.add_reader(self._pipe.fileno(), self._readable)
+        self._started.set()
         self._announce()
 
     def _start_process(self, fd: int) -> subprocess.Popen[bytes]:
@@ -122,10 +130,29 @@ class FolderProcess:
         await future
 
     async def read(self, seq: int, query: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
-        """The result of ``query``, which must be picklable, on tables that hold record ``seq``."""
-        await self.reach(seq)
-        if self._pipe.closed:  # it ended a moment ago, another one is on its way
-            raise _unavailable(self.error or "the folder process ended")
+        """The result of ``query``, which must be picklable, on tables that hold record ``seq``.
+
+        A process that ends meanwhile is replaced, and the next one asked: a reply that rests on what is
+        stored by now must not say that it is not.
+        """
+        until = self._loop.time() + AGAIN_S
+        while True:
+            try:
+                if not self._pipe.closed:
+                    await self.reach(seq)
+                    return await self._ask(query)
+            except _Ended:
+                pass
+            except Unavailable:
+                if not self._pipe.closed:
+                    raise
+            left = until - self._loop.time()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._started.wait(), max(0, left))
+            if left <= 0 or self._closing or not self._started.is_set():
+                raise _unavailable(self.error or "the folder process ended")
+
+    async def _ask(self, query: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
         self._next_read += 1
         future: asyncio.Future[T] = self._loop.create_future()
         self._reads[self._next_read] = future
@@ -192,7 +219,8 @@ class FolderProcess:
         reads, self._reads = self._reads, {}
         for future in reads.values():
             if not future.done():
-                future.set_exception(_unavailable(self.error))
+                future.set_exception(_Ended())
+        self._started.clear()
         if not self._closing:
             self._loop.call_later(RESPAWN_S, self._respawn)
 
@@ -210,6 +238,7 @@ class FolderProcess:
     async def close(self) -> None:
         """Fold what is left and end the process."""
         self._closing = True
+        self._started.set()  # nobody waits for another one
         if not self._pipe.closed:
             self._announce()
             self._send(("close",))
