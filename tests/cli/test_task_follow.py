@@ -30,7 +30,7 @@ def test_a_task_is_followed_until_it_is_completed(person: Person) -> None:
         piece = json.dumps([{"name": "weights", "text": NASTY}])
         person.says("task", "update", task, lease, "--artifacts", piece, "--checkpoint", '{"at": 1}')
         assert follow.next_line().endswith(": weights \\x1b[31mred")
-        assert follow.next_line().endswith(': {"at": 1}')
+        assert follow.next_line().endswith(': {"at":1}')
         person.says("task", "update", task, lease, "--state", "completed", "--message", "done")
         assert follow.next_line().endswith(": done")
         assert follow.wait() == exits.OK
