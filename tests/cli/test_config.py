@@ -1,4 +1,4 @@
-"""``mq9 config``: what it prints is what the host reads and what the pages show; the registry's file is right."""
+"""``mq9 config``: it prints what the host reads and what the pages show; the file for the registry is right."""
 
 from __future__ import annotations
 
