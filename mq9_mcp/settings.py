@@ -83,6 +83,13 @@ SETTINGS: dict[str, Setting] = {
         "Origins besides loopback ones whose pages may call, such as https://app.example.",
         "A page in a browser must not call in its reader's name.",
     ),
+    "toolsets": Setting(
+        list,
+        (),
+        "Sets of MCP tools beside the default one.",
+        "Each tool costs a model's attention; most agents need the default fifteen only.",
+        choices=("operators",),
+    ),
     "log_level": Setting(
         str,
         "info",
@@ -217,6 +224,7 @@ class Settings(Struct, kw_only=True, frozen=True):
     port: int = _default("port")
     allowed_hosts: tuple[str, ...] = _default("allowed_hosts")
     allowed_origins: tuple[str, ...] = _default("allowed_origins")
+    toolsets: tuple[str, ...] = _default("toolsets")
     log_level: str = _default("log_level")
     log_format: str = _default("log_format")
     log_file: Path | None = _default("log_file")
@@ -329,7 +337,8 @@ def _read(one: Setting, name: str, value: Any, source: str, folder: Path | None 
     except (TypeError, ValueError):
         read = None
     in_bounds = one.least is None or one.most is None or read is None or one.least <= read <= one.most
-    if read is None or not in_bounds or (one.choices and read not in one.choices):
+    chosen = read if isinstance(read, tuple) else (read,)
+    if read is None or not in_bounds or (one.choices and not set(chosen) <= set(one.choices)):
         raise Refused(
             "INVALID_ARGUMENT",
             f"{name}: {str(value)[:80]!r} (from {source}); accepted: {one.accepted}",

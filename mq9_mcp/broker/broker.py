@@ -40,7 +40,7 @@ class Broker:
         self._secrets = secrets()
         self._calls = 0
         self._idle = asyncio.Event()  # set once the last call of a stopping broker has ended
-        self._draining = asyncio.Event()
+        self.draining = asyncio.Event()  # set when the broker takes no new work any more
         self._stop = False
         self._looks_at = 0  # when the upkeep looks next
         self._early = asyncio.Event()  # it must look before that
@@ -105,7 +105,7 @@ class Broker:
             if isinstance(command, MailboxFetch):
                 return await self._long_poll(caller, command)
             assert isinstance(command, MailboxSend)
-            return await send_and_wait(self.engine, self.bell, caller, command, self.ask(), self._draining)
+            return await send_and_wait(self.engine, self.bell, caller, command, self.ask(), self.draining)
         finally:
             self.waiting -= 1
 
@@ -164,7 +164,7 @@ class Broker:
         if self.stopping:
             return
         self.stopping = True
-        self._draining.set()
+        self.draining.set()
         self.bell.ring_all()
         if self._calls:
             await self._idle.wait()

@@ -100,6 +100,7 @@ _ENTRIES = (
             "metadata",
             "state_key",
             "park",
+            "intent",
         ),
     ),
     Entry(
@@ -147,7 +148,7 @@ _ENTRIES = (
         "read",
         "mailbox",
         (Example("the newest messages of one's own mailbox", {"order": "desc", "limit": 5}),),
-        hidden=("until", "order"),
+        hidden=("tags_none", "until", "order"),
     ),
     Entry(
         "mailbox_delete",
