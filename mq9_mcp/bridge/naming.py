@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-import re
 import unicodedata
 from collections.abc import Callable
 from typing import NamedTuple
 
 from mq9_mcp import __version__
-from mq9_mcp.domain.names import ADDRESS_MAX, BROKER_PREFIX
+from mq9_mcp.domain.names import ADDRESS_MAX
+from mq9_mcp.doors.mcp_tools.names import agent_of_client
 
 UNKNOWN_CLIENT = "mcp"
 _CLIENT_MAX = 40  # characters, so that the folder's name has room
@@ -27,11 +27,9 @@ class Agent(NamedTuple):
     def says(self) -> str:
         """What models and people are told of it."""
         why = (
-            ""
-            if self.chosen
-            else ", named after this client and its folder (--agent or MQ9_AGENT changes it)"
+            "" if self.chosen else ", named after this client and its folder; --agent or MQ9_AGENT changes it"
         )
-        return f"You are the agent `{self.name}`{why}; your mailbox is `{self.name}`."
+        return f"mq9-mcp calls as the agent {self.name}{why}."
 
 
 class Identity:
@@ -76,22 +74,19 @@ def header_value(words: str) -> str:
 
 def agent_of(client: str, folder: str) -> Agent:
     """``<client>-<project folder>``, by the rule for addresses (contract, section 11)."""
-    first = _slug(client)[:_CLIENT_MAX].strip("._-") or UNKNOWN_CLIENT
+    first = (agent_of_client({"name": client}) or UNKNOWN_CLIENT)[:_CLIENT_MAX].rstrip("-")
     second = _slug(os.path.basename(folder.rstrip("/")))
     name = f"{first}-{second}" if second else first
     if len(name) > ADDRESS_MAX:
-        name = f"{name[: ADDRESS_MAX - _DIGEST - 1].rstrip('._-')}-{_digest(folder)}"
-    if name.startswith(BROKER_PREFIX):
-        name = name.replace(".", "-", 1)
+        name = f"{name[: ADDRESS_MAX - _DIGEST - 1].rstrip('-')}-{_digest(folder)}"
     return Agent(name, chosen=False)
 
 
 def _slug(words: str) -> str:
-    """Lower case, every run of other characters one ``-``; a digest stands for letters that have no place."""
-    plain = unicodedata.normalize("NFKD", words).encode("ascii", "ignore").decode().lower()
-    slug = re.sub(r"\.\.+", ".", re.sub(r"[^a-z0-9._-]+", "-", plain)).strip("._-")
+    """As a client's name is written; a digest stands for letters that have no place in an address."""
+    plain = unicodedata.normalize("NFKD", words).encode("ascii", "ignore").decode()
     lost = any(letter.isalnum() and not letter.isascii() for letter in _bare(words))
-    return "-".join(filter(None, (slug, _digest(words)))) if lost else slug
+    return "-".join(filter(None, (agent_of_client({"name": plain}), _digest(words) if lost else "")))
 
 
 def _bare(words: str) -> str:

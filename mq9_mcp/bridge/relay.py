@@ -21,7 +21,7 @@ from mq9_mcp.bridge.legacy import Legacy, Write
 from mq9_mcp.bridge.messages import Fields, Problem, fields, key_of, line, plain, raw, text
 from mq9_mcp.bridge.naming import Identity, header_value
 from mq9_mcp.bridge.session import CANCELLED, OPENED, missed_of
-from mq9_mcp.bridge.wire import Busy, Expired, replies, send, tell
+from mq9_mcp.bridge.wire import Busy, Expired, replies, send, stopping_of, tell
 from mq9_mcp.client.retry import pause_s
 from mq9_mcp.domain.errors import Mq9Error, Unavailable
 
@@ -254,6 +254,8 @@ class Relay:
             await self._give_back(call, message)
             return
         if "result" in message:
+            if stopping := stopping_of(call, message):
+                raise Busy(stopping)
             message = {**message, "result": self._noted(call, message["result"], exchange)}
         await self._deliver(call, {**message, "id": call.id})
 

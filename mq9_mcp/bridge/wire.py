@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Mapping
 
 from msgspec import Raw
 
+from mq9_mcp.bridge.call import Call
 from mq9_mcp.bridge.http import Exchange, Http, Lost, head_of
 from mq9_mcp.bridge.messages import Fields, Problem, fields, one_line, plain, text
 from mq9_mcp.bridge.sse import events
@@ -69,6 +70,17 @@ async def tell(http: Http, url: str, body: bytes, headers: Mapping[str, str]) ->
         await send(exchange, body, headers)
         await exchange.read()
         return exchange.status
+
+
+def stopping_of(call: Call, message: Fields) -> Problem | None:
+    """A tool's word that the broker is stopping: it did nothing, and another one will."""
+    result = fields(message.get("result"))
+    if not call.tool or plain(result.get("isError")) is not True:
+        return None
+    refusal = fields(fields(result.get("_meta")).get("mq9/error"))
+    if text(refusal.get("code")) != "SHUTTING_DOWN":
+        return None
+    return Problem("SHUTTING_DOWN", text(refusal.get("message")), text(refusal.get("hint")))
 
 
 def _members(body: bytes) -> Fields:

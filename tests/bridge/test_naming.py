@@ -15,7 +15,7 @@ from mq9_mcp.domain.names import check_new_address
     [
         ("claude-code", "/w/ada/shop", "claude-code-shop"),
         ("Claude Code", "/w/ada/My Shop/", "claude-code-my-shop"),
-        ("Visual Studio Code", "/w/a..b__.c", "visual-studio-code-a.b__.c"),
+        ("Visual Studio Code", "/w/a..b__.c", "visual-studio-code-a-b-c"),
         ("claude-ai", "/", "claude-ai"),
         ("", "/w/shop", "mcp-shop"),
         ("mq9.tool", "/w", "mq9-tool-w"),

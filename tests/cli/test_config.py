@@ -1,4 +1,4 @@
-"""``mq9 config``: it prints what the host reads and what the pages show; the file for the registry is right."""
+"""``mq9 config``: it prints what the host reads and what the pages show; the registry gets what is right."""
 
 from __future__ import annotations
 
