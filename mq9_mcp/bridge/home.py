@@ -6,15 +6,16 @@ A daemon that is gone is joined anew, and started if nobody has, but only for a 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 from mq9_mcp.bridge.http import Lost
 from mq9_mcp.daemon import Running, find, join
-from mq9_mcp.domain.errors import Refused
+from mq9_mcp.domain.errors import Refused, Unavailable
 from mq9_mcp.engine.embedded.lock import LOG_FILE
 from mq9_mcp.settings import load_settings
 
@@ -75,7 +76,8 @@ class Daemon:
     async def url(self, *, start: bool = True) -> str:
         """Its address; all who wait for a start wait for the same one."""
         if self._running is None:
-            running = find(self._data)
+            with self._told_in_words():
+                running = find(self._data)
             if running is None and not start:
                 raise Lost(self.where, "it does not run", sent=False)
             if running is None:
@@ -89,7 +91,19 @@ class Daemon:
         return self._running.url
 
     def _join(self) -> Running:
-        return join(load_settings({"data": str(self._data)}, os.environ))
+        with self._told_in_words():
+            return join(load_settings({"data": str(self._data)}, os.environ))
+
+    @contextlib.contextmanager
+    def _told_in_words(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise Unavailable(
+                "STORAGE_UNAVAILABLE",
+                f"{self.where} cannot be joined: {error}",
+                "choose another data directory: --data or MQ9_DATA",
+            ) from error
 
     def _joined(self, joining: asyncio.Future[Running]) -> None:
         self._joining = None

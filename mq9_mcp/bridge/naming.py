@@ -29,7 +29,7 @@ class Agent(NamedTuple):
         why = (
             "" if self.chosen else ", named after this client and its folder; --agent or MQ9_AGENT changes it"
         )
-        return f"mq9-mcp calls as the agent {self.name}{why}."
+        return f"The agent here is {self.name}{why}."
 
 
 class Identity:

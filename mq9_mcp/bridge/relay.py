@@ -7,6 +7,7 @@ repetition changes nothing at; for all else the host is told that nobody knows.
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections import OrderedDict
 from collections.abc import Coroutine, Mapping
 from contextlib import aclosing, suppress
@@ -115,6 +116,9 @@ class Relay:
             await self._answer(call, call.failed(problem))
         except Mq9Error as error:
             await self._answer(call, call.failed(Problem(error.code, error.message, error.hint)))
+        except Exception as fault:  # ours; whoever asked must not wait for ever
+            traceback.print_exc()
+            await self._answer(call, call.failed(Problem("INTERNAL", f"a fault of mq9-mcp: {fault!r}")))
         finally:
             self._forget(call)
 

@@ -29,7 +29,7 @@ def test_a_tool_is_called_as_the_agent_named_after_client_and_folder(
     project.mkdir()
     with hosting("--url", server.url, version=version, folder=project) as host:
         told = host.open()["instructions"]
-        assert told.startswith("Small, and for tests.\n\nmq9-mcp calls as the agent test-host-my-project, ")
+        assert told.startswith("Small, and for tests.\n\nThe agent here is test-host-my-project, ")
         assert host.text(host.call("mailbox_send", to="anna", text="hi")) == "hi"
         names = [tool["name"] for tool in host.result(host.ask("tools/list"))["tools"]]
         assert "mailbox_fetch" in names
@@ -42,7 +42,7 @@ def test_a_tool_is_called_as_the_agent_named_after_client_and_folder(
 @ERAS
 def test_a_chosen_agent_is_who_calls(server: Small, version: str) -> None:
     with hosting("--url", f"{server.url}/mcp", version=version, MQ9_AGENT="boss") as host:
-        assert "mq9-mcp calls as the agent boss." in host.open()["instructions"]
+        assert "The agent here is boss." in host.open()["instructions"]
         assert host.text(host.call("mailbox_send", to="anna", text="hi")) == "hi"
     assert server.calls("mailbox_send")[-1]["agent"] == "boss"
 
