@@ -32,6 +32,8 @@ CLIENT_KEY = "io.modelcontextprotocol/clientInfo"
 INITIALIZE, DISCOVER, LISTEN, TOOL = "initialize", "server/discover", "subscriptions/listen", "tools/call"
 FETCH = "mailbox_fetch"
 
+LATE_S = 1.0  # a call that went out so late, as there was no broker, has waited already
+
 # What a repetition changes nothing at. A lost fetch may have taken messages, and another one takes others:
 # the first come back when their leases end, so none is lost and none is settled twice.
 _METHODS = frozenset(
@@ -93,7 +95,7 @@ class Call:
         self.tries += 1
         if self._sent is None:
             return line(self.message)
-        if self.tries > 1 and "requestState" not in self.params:
+        if "requestState" not in self.params:
             self._wait_on()
         return line({**self.message, "params": {**self.params, "arguments": self._sent}})
 
@@ -111,8 +113,8 @@ class Call:
         """Wait no longer in all than was asked for."""
         assert self._sent is not None
         asked = plain(self.arguments.get("wait_s"))
-        if isinstance(asked, int | float) and asked > 0:
-            gone = asyncio.get_running_loop().time() - self.begun
+        gone = asyncio.get_running_loop().time() - self.begun
+        if isinstance(asked, int | float) and asked > 0 and (self.tries > 1 or gone > LATE_S):
             left = raw(round(max(0.0, asked - gone), 3))
             self._sent = raw({**fields(self._sent), "wait_s": left})
 

@@ -171,5 +171,7 @@ def main(arguments: list[str] | None = None) -> int:
     except Mq9Error as refused:
         say(str(refused))
         return 2
+    if sys.stdin.isatty():
+        say("an MCP host starts this and speaks to it; mq9 config HOST prints how. Ctrl-C ends it")
     asyncio.run(_serve(home, identity))
     return 0

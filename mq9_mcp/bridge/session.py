@@ -14,6 +14,7 @@ from msgspec import Raw
 
 from mq9_mcp.bridge.call import Call
 from mq9_mcp.bridge.messages import Fields, fields, key_of, line, notification, plain, raw, text
+from mq9_mcp.bridge.naming import header_value
 
 OPENED = "notifications/initialized"
 UPDATED = "notifications/resources/updated"
@@ -38,7 +39,7 @@ class Session:
     def headers(self) -> dict[str, str]:
         """What a request in this session says of it."""
         named = {"mcp-session-id": self.id, "mcp-protocol-version": self.version}
-        return {name: value for name, value in named.items() if value}
+        return {name: header_value(value) for name, value in named.items() if value}
 
     def opened(self, id: str, result: Fields) -> None:
         """The server answered ``initialize``."""
