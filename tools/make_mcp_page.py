@@ -6,8 +6,10 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from mq9_mcp.doors.mcp_tools.prompts import PROMPTS
 from mq9_mcp.doors.mcp_tools.schema import Schema
 from mq9_mcp.doors.mcp_tools.tools import OPERATORS, Tool, tools_of
+from mq9_mcp.doors.mcp_tools.uris import nouns, template
 from mq9_mcp.doors.mcp_tools.words import INSTRUCTIONS
 
 Table = Callable[[Any, Any], Iterable[str]]
@@ -35,6 +37,8 @@ def mcp_page(table: Table) -> Iterator[str]:
     yield "## Default tools\n"
     for tool in default.values():
         yield from _tool(tool, table)
+    yield from _resources(table)
+    yield from _prompts(table)
     yield "## Operators' tools\n"
     yield "Shown with `mq9 serve --toolsets operators`.\n"
     for name, tool in every.items():
@@ -54,6 +58,34 @@ def _tool(tool: Tool, table: Table) -> Iterator[str]:
         for name, one in tool.input["properties"].items()
     ]
     yield from table(("argument", "type", "what"), rows)
+    yield ""
+
+
+def _resources(table: Table) -> Iterator[str]:
+    yield "## Resources\n"
+    yield (
+        "Text like that of a tool with `detail` `full`, fences included. `resources/list` has the caller's "
+        "mailboxes. Programs hear of changes with `subscriptions/listen`, or with `resources/subscribe` in "
+        "the versions before 2026-07-28.\n"
+    )
+    rows = [(f"`{template(name)}`", noun.title, noun.says) for name, noun in nouns().items()]
+    yield from table(("template", "title", "what"), rows)
+    yield ""
+
+
+def _prompts(table: Table) -> Iterator[str]:
+    yield "## Prompts\n"
+    rows = [
+        (
+            f"`{name}`",
+            f"{prompt.title}. {prompt.says}",
+            "; ".join(
+                f"`{gap.name}`{' (needed)' if gap.required else ''}: {gap.says}" for gap in prompt.gaps
+            ),
+        )
+        for name, prompt in PROMPTS.items()
+    ]
+    yield from table(("prompt", "what", "arguments"), rows)
     yield ""
 
 

@@ -40,11 +40,16 @@ class Broker:
         self._secrets = secrets()
         self._calls = 0
         self._idle = asyncio.Event()  # set once the last call of a stopping broker has ended
-        self.draining = asyncio.Event()  # set when the broker takes no new work any more
+        self._draining = asyncio.Event()
         self._stop = False
         self._looks_at = 0  # when the upkeep looks next
         self._early = asyncio.Event()  # it must look before that
         self._upkeep = asyncio.get_running_loop().create_task(self._keep_up(), name="mq9-upkeep")
+
+    @property
+    def draining(self) -> asyncio.Event:
+        """Set when the broker takes no new work any more."""
+        return self._draining
 
     def ask(self) -> Ask:
         """Time, a fresh secret and chance for one command."""
@@ -105,7 +110,7 @@ class Broker:
             if isinstance(command, MailboxFetch):
                 return await self._long_poll(caller, command)
             assert isinstance(command, MailboxSend)
-            return await send_and_wait(self.engine, self.bell, caller, command, self.ask(), self.draining)
+            return await send_and_wait(self.engine, self.bell, caller, command, self.ask(), self._draining)
         finally:
             self.waiting -= 1
 
@@ -164,7 +169,7 @@ class Broker:
         if self.stopping:
             return
         self.stopping = True
-        self.draining.set()
+        self._draining.set()
         self.bell.ring_all()
         if self._calls:
             await self._idle.wait()

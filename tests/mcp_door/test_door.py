@@ -120,7 +120,7 @@ def test_without_the_header_the_client_is_who_its_name_says_and_is_told(tmp_path
     ],
 )
 def test_a_client_name_becomes_an_address(name: object, agent: str | None) -> None:
-    assert agent_of_client({"name": name}) == agent
+    assert agent_of_client(name) == agent
 
 
 def test_who_has_no_name_has_no_mailbox_and_is_told(tmp_path: Path) -> None:

@@ -222,7 +222,7 @@ def test_a_fault_of_ours_is_told_by_its_number_alone(tmp_path: Path, monkeypatch
     async def body(site: Site) -> None:
         async with host(site, "auto") as client:
             await client.list_tools()
-            monkeypatch.setattr("mq9_mcp.doors.mcp_tools.server.shown", None)
+            monkeypatch.setattr("mq9_mcp.doors.mcp_tools.desk.shown", None)
             words = await refusal_of(client, "mailbox_query")
             assert words.startswith("INTERNAL: a fault of the broker itself; tell the operator: log_id ")
             assert "NoneType" not in words

@@ -78,7 +78,7 @@ def test_a_waiting_fetch_tells_that_it_waits(
     async def body(site: Site) -> None:
         await site.call("mailbox_fetch", agent="warm")
         await post(site, "tools/list")
-        monkeypatch.setattr("mq9_mcp.doors.mcp_tools.server.PROGRESS_S", 0.01)
+        monkeypatch.setattr("mq9_mcp.doors.mcp_tools.desk.PROGRESS_S", 0.01)
         told: list[tuple[float, float | None, str | None]] = []
         heard = asyncio.Event()
 

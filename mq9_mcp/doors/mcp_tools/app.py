@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 PATH = "/mcp"
 OPENING = "initialize"
-Dress = Callable[["Server"], None]
+Dress = Callable[["Server[Any]"], None]
 log = logging.getLogger("mq9.mcp")
 
 
@@ -73,7 +73,7 @@ class McpDoor:
             await refusal(error)(scope, receive, send)
             return
         if scope["method"] != "POST":
-            await transport.serve(scope, receive, send)
+            await transport.watch(scope, receive, send)
             return
         try:
             exchange = Exchange(caller, await read_body(receive), receive, self.broker.give_back)

@@ -1,221 +1,118 @@
-"""The server object: tools as the catalogue has them, answered by the broker."""
+"""The server object: tools, resources, prompts and subscriptions, answered by the broker."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import secrets
-import traceback
-from collections.abc import Collection, Coroutine
-from typing import Any
+from collections.abc import Collection
+from typing import Any, NamedTuple, cast
 
 import mcp_types as types
-from mcp.server.caching import CacheHint
-from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
+from mcp.server.caching import CacheableMethod, CacheHint
+from mcp.server.context import CallNext, HandlerResult
 from mcp.server.lowlevel import Server
 from mcp.shared.exceptions import MCPError
+from pydantic import BaseModel
 
 from mq9_mcp import __version__
-from mq9_mcp.broker.arguments import read_arguments
-from mq9_mcp.broker.broker import Broker, waits
-from mq9_mcp.broker.catalogue import CATALOGUE, LATER
-from mq9_mcp.domain.commands import Command, MailboxFetch
-from mq9_mcp.domain.errors import Mq9Error, Refused
-from mq9_mcp.domain.state import Caller
-from mq9_mcp.doors.caller import LOCAL
-from mq9_mcp.doors.mcp_tools.exchange import EXCHANGE, Exchange
-from mq9_mcp.doors.mcp_tools.names import agent_of_client
-from mq9_mcp.doors.mcp_tools.schema import DETAIL, DETAILS
-from mq9_mcp.doors.mcp_tools.text import refused, shown
-from mq9_mcp.doors.mcp_tools.tools import Tool, tools_of
+from mq9_mcp.broker.broker import Broker
+from mq9_mcp.doors.mcp_tools.calling import COMPLETE, Context, Result, caller
+from mq9_mcp.doors.mcp_tools.desk import ToolDesk
+from mq9_mcp.doors.mcp_tools.listening import Listening
+from mq9_mcp.doors.mcp_tools.prompts import PROMPTS
+from mq9_mcp.doors.mcp_tools.reading import Reading
+from mq9_mcp.doors.mcp_tools.tools import tools_of
 from mq9_mcp.doors.mcp_tools.words import INSTRUCTIONS
 
-Context = ServerRequestContext[Any, Any]
-Result = dict[str, Any]
-PROGRESS_S = 5.0  # hosts that count a silent call as dead do so after 30 s and more
-LISTS = CacheHint(ttl_ms=3_600_000, scope="public")  # what there is changes with the version only
-COMPLETE = {"resultType": "complete"}  # what every result of 2026-07-28 says; older ones lose it on the way
-ERROR_KEY = "mq9/error"
-log = logging.getLogger("mq9.mcp")
+SAME = CacheHint(ttl_ms=3_600_000, scope="public")  # what there is changes with the version only
+NOW = CacheHint()
+HINTS = {
+    "tools/list": SAME,
+    "prompts/list": SAME,
+    "resources/templates/list": SAME,
+    "resources/list": NOW,
+    "resources/read": NOW,
+}
 
 
-def make_server(broker: Broker, toolsets: Collection[str] = ()) -> Server[Any]:
+class Made(NamedTuple):
+    """A server object, and who tells its clients what has changed."""
+
+    server: Server[Any]
+    listening: Listening
+
+
+def make_server(broker: Broker, toolsets: Collection[str] = ()) -> Made:
     """The server object of the MCP door."""
-    desk = ToolDesk(broker, tools_of(toolsets))
+    desk, reading = ToolDesk(broker, tools_of(toolsets)), Reading(broker)
+    listening = Listening(broker, reading)
     server: Server[Any] = Server(
         "mq9",
         version=__version__,
         title="mq9",
         description="Durable mail, tasks and discovery for agents.",
         instructions=INSTRUCTIONS,
-        cache_hints={"tools/list": LISTS},
+        cache_hints=cast("dict[CacheableMethod, CacheHint]", HINTS),
         get_tool_input_schema=desk.input_schema,
     )
-    server.add_request_handler("tools/list", types.PaginatedRequestParams, desk.list)
-    server.add_request_handler("tools/call", types.CallToolRequestParams, desk.call)
+    handlers: dict[str, tuple[type[BaseModel], Any]] = {
+        "tools/list": (types.PaginatedRequestParams, desk.list),
+        "tools/call": (types.CallToolRequestParams, desk.call),
+        "resources/list": (types.PaginatedRequestParams, reading.list),
+        "resources/templates/list": (types.PaginatedRequestParams, reading.templates),
+        "resources/read": (types.ReadResourceRequestParams, reading.read),
+        "resources/subscribe": (types.SubscribeRequestParams, listening.subscribe),
+        "resources/unsubscribe": (types.UnsubscribeRequestParams, listening.unsubscribe),
+        "subscriptions/listen": (types.SubscriptionsListenRequestParams, listening.listen),
+        "prompts/list": (types.PaginatedRequestParams, _prompts),
+        "prompts/get": (types.GetPromptRequestParams, _prompt),
+        "completion/complete": (types.CompleteRequestParams, reading.complete),
+    }
+    for method, (params, handler) in handlers.items():
+        server.add_request_handler(method, params, handler)
     server.middleware.append(_greet)
-    return server
+    return Made(server, listening)
 
 
 async def _greet(ctx: Context, call_next: CallNext) -> HandlerResult:
     """Whoever begins is told who it is here."""
     result = await call_next(ctx)
     if ctx.method in ("initialize", "server/discover") and isinstance(result, dict):
-        agent = _named(ctx) or agent_of_client((ctx.params or {}).get("clientInfo")) or caller(ctx).agent
+        agent = caller(ctx).agent
         if agent is not None:
             you = f"You are the agent {agent}: your mailbox is {agent}, and what you send is from {agent}."
             return {**result, "instructions": f"{you}\n\n{result.get('instructions', '')}"}
     return result
 
 
-def exchange(ctx: Context) -> Exchange | None:
-    """The POST that a handler answers."""
-    return None if ctx.request is None else ctx.request.scope.get(EXCHANGE)
+async def _prompts(ctx: Context, params: types.PaginatedRequestParams) -> Result:  # noqa: ARG001
+    """All prompts."""
+    found = [
+        {
+            "name": name,
+            "title": prompt.title,
+            "description": prompt.says,
+            "arguments": [
+                {"name": gap.name, "description": gap.says, "required": gap.required} for gap in prompt.gaps
+            ],
+        }
+        for name, prompt in PROMPTS.items()
+    ]
+    return COMPLETE | {"prompts": found}
 
 
-def _named(ctx: Context) -> str | None:
-    """The agent that the header names."""
-    post = exchange(ctx)
-    return None if post is None else post.caller.agent
-
-
-def caller(ctx: Context) -> Caller:
-    """Who calls: as the agent that the header names, else as the one that the client's name makes."""
-    post = exchange(ctx)
-    known = Caller(LOCAL, None) if post is None else post.caller
-    if known.agent is not None:
-        return known
-    client = ctx.session.client_params
-    agent = None if client is None else agent_of_client({"name": client.client_info.name})
-    return Caller(known.principal, agent)
-
-
-class ToolDesk:
-    """Answers ``tools/list`` and ``tools/call``."""
-
-    def __init__(self, broker: Broker, tools: dict[str, Tool]) -> None:
-        self.broker = broker
-        self.tools = tools
-        self._listed = COMPLETE | {"tools": [tool.as_dict() for tool in tools.values()]}
-
-    def input_schema(self, name: str) -> dict[str, Any] | None:
-        """The schema of a tool's arguments, for the SDK's check of headers."""
-        tool = self.tools.get(name)
-        return None if tool is None else tool.input
-
-    async def list(self, ctx: Context, params: types.PaginatedRequestParams | None) -> Result:  # noqa: ARG002
-        """All tools, in the same order for everybody."""
-        return self._listed
-
-    async def call(self, ctx: Context, params: types.CallToolRequestParams) -> Result:
-        """Call a tool; what the broker refuses is an error that the model reads."""
-        tool = self.tools.get(params.name)
-        if tool is None:
-            raise MCPError(types.INVALID_PARAMS, _no_tool(params.name, self.tools))
-        try:
-            arguments = {name: one for name, one in (params.arguments or {}).items() if one is not None}
-            full = self._full(tool, arguments)
-            reply = await self._execute(ctx, self._command(tool, arguments))
-            text = shown(reply, full)
-        except Mq9Error as error:
-            return _error(refused(tool.name, error), error.as_dict())
-        except Exception as error:
-            number = _fault(tool.name, error)
-            return _error(f"INTERNAL: a fault of the broker itself; tell the operator: log_id {number}.", {})
-        return COMPLETE | {"content": [{"type": "text", "text": text}], "structuredContent": reply}
-
-    def _full(self, tool: Tool, arguments: dict[str, Any]) -> bool:
-        detail = arguments.pop(DETAIL, DETAILS[0])
-        if detail not in DETAILS:
-            self._refuse(
-                tool, Refused("INVALID_ARGUMENT", f"detail: {detail!a:.80}; accepted: {', '.join(DETAILS)}")
-            )
-        return bool(detail == "full")
-
-    def _command(self, tool: Tool, arguments: dict[str, Any]) -> Command:
-        known = CATALOGUE[tool.name].arguments.__struct_encode_fields__
-        for name in arguments:
-            if name not in known:
-                accepted = ", ".join(tool.accepted)
-                what = f"{name[:64]!a}: unknown; accepted by {tool.name}: {accepted}"
-                self._refuse(tool, Refused("INVALID_ARGUMENT", what, "leave it out"))
-        try:
-            return read_arguments(tool.name, arguments)
-        except Mq9Error as error:
-            self._refuse(tool, error)
-            raise
-
-    def _refuse(self, tool: Tool, error: Mq9Error) -> None:
-        self.broker.tally.refused(tool.name, error)
-        raise error
-
-    async def _execute(self, ctx: Context, command: Command) -> dict[str, Any]:
-        post = exchange(ctx)
-        work = self.broker.execute(caller(ctx), command)
-        reply = await (_unless_gone(ctx, post, command, work, self.broker) if waits(command) else work)
-        if isinstance(command, MailboxFetch) and reply["messages"] and post is not None:
-            post.hand(reply)
-        return reply
-
-
-async def _unless_gone(
-    ctx: Context,
-    post: Exchange | None,
-    command: Command,
-    work: Coroutine[Any, Any, dict[str, Any]],
-    broker: Broker,
-) -> dict[str, Any]:
-    """The reply of a call that waits, telling now and then that it does; nothing is taken for nobody."""
-    working = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(asyncio.Event().wait() if post is None else post.gone.wait())
-    reached = False
-    try:
-        begin = asyncio.get_running_loop().time()
-        while not working.done() and not gone.done():
-            await asyncio.wait((working, gone), timeout=PROGRESS_S, return_when=asyncio.FIRST_COMPLETED)
-            if not working.done() and not gone.done():
-                waited = asyncio.get_running_loop().time() - begin
-                await ctx.session.report_progress(round(waited, 1), command.wait_s, "waiting")  # type: ignore[attr-defined]
-        if not working.done():
-            raise MCPError(types.CONNECTION_CLOSED, "the caller hung up; nothing was taken")
-        reached = True
-        return working.result()
-    finally:
-        gone.cancel()
-        if not reached:
-            working.cancel()
-            await asyncio.wait((working,))
-            ended = not working.cancelled() and working.exception() is None
-            if ended and isinstance(command, MailboxFetch):
-                broker.give_back(working.result())
-
-
-def _error(text: str, shape: dict[str, Any]) -> Result:
-    """An error that the model reads; programs read the same as data in ``_meta``."""
-    result: Result = COMPLETE | {"content": [{"type": "text", "text": text}], "isError": True}
-    return {**result, "_meta": {ERROR_KEY: shape}} if shape else result
-
-
-def _no_tool(name: str, tools: dict[str, Tool]) -> str:
-    if name in LATER:
-        return f"Unknown tool: {name} is not part of this version: {LATER[name]} come later"
-    if name in CATALOGUE:
-        return f"Unknown tool: {name} is for operators; they start mq9 serve with --toolsets operators"
-    return f"Unknown tool: {name[:64]!a}; tools: {', '.join(tools)}"
-
-
-def _fault(name: str, error: Exception) -> str:
-    """Log a fault without what the caller sent; returns its number."""
-    number = secrets.token_hex(8)
-    frames = traceback.extract_tb(error.__traceback__)
-    log.error(
-        "a fault in the tool %s: %s",
-        name,
-        type(error).__name__,
-        extra={
-            "event": "fault",
-            "log_id": number,
-            "at": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
-        },
-    )
-    return number
+async def _prompt(ctx: Context, params: types.GetPromptRequestParams) -> Result:  # noqa: ARG001
+    """One prompt with its gaps filled."""
+    prompt = PROMPTS.get(params.name)
+    if prompt is None:
+        raise MCPError(
+            types.INVALID_PARAMS, f"Unknown prompt: {params.name[:64]!a}; prompts: {', '.join(PROMPTS)}"
+        )
+    given = {name: text for name, text in (params.arguments or {}).items() if text}
+    names = [gap.name for gap in prompt.gaps]
+    for name in given:
+        if name not in names:
+            raise MCPError(types.INVALID_PARAMS, f"{name[:64]!a}: unknown; accepted: {', '.join(names)}")
+    for gap in prompt.gaps:
+        if gap.required and gap.name not in given:
+            raise MCPError(types.INVALID_PARAMS, f"{gap.name}: missing; {gap.says}")
+    message = {"role": "user", "content": {"type": "text", "text": prompt.text(given)}}
+    return COMPLETE | {"description": prompt.says, "messages": [message]}

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import cast
+from http import HTTPStatus
+from typing import Any, cast
 
 from mcp.server.lowlevel import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from mq9_mcp.broker.broker import Broker
 from mq9_mcp.doors.mcp_tools.exchange import plain
+from mq9_mcp.doors.mcp_tools.listening import SESSION_HEADER
 from mq9_mcp.doors.mcp_tools.server import make_server
 
 SESSIONS_MAX = 4_096  # of clients of the handshake versions; those who come in vain get 503
 SESSION_IDLE_S = 1_800
+_SESSION = SESSION_HEADER.encode()
 
 
 class PerRequest:
@@ -33,10 +36,10 @@ class Transport:
         broker: Broker,
         toolsets: tuple[str, ...],
         request_bytes_max: int,
-        dress: Callable[[Server], None] | None,
+        dress: Callable[[Server[Any]], None] | None,
     ) -> None:
         self.broker = broker
-        self.server = make_server(broker, toolsets)
+        self.server, self._listening = make_server(broker, toolsets)
         if dress is not None:
             dress(self.server)
         self.ready = asyncio.Event()
@@ -49,7 +52,6 @@ class Transport:
             max_request_body_size=request_bytes_max,
             max_sessions=SESSIONS_MAX,
         )
-        self.serve = self._manager.handle_request
 
     async def run(self) -> None:
         """Serve until the broker stops and every call has its answer; then streams end."""
@@ -64,7 +66,28 @@ class Transport:
         """Serve a request whose answer a stop waits for, if it is ``counted``."""
         self._in_work += counted
         try:
-            await self.serve(scope, receive, send)
+            await self._manager.handle_request(scope, receive, send)
         finally:
             self._in_work -= counted
             self._idle.set()
+
+    async def watch(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve what is no POST: a session's stream of notifications, or its end."""
+        session = next((value for name, value in scope["headers"] if name == _SESSION), b"").decode("latin-1")
+        if scope["method"] == "DELETE":
+            self._listening.forget(session)
+        opened = False
+
+        async def sending(message: Message) -> None:
+            nonlocal opened
+            await send(message)
+            if message["type"] == "http.response.start" and scope["method"] == "GET":
+                opened = message["status"] == HTTPStatus.OK
+                if opened:
+                    self._listening.opened(session)
+
+        try:
+            await self._manager.handle_request(scope, receive, sending)
+        finally:
+            if opened:
+                self._listening.closed(session)
