@@ -104,7 +104,8 @@ class Call:
         inside = {"mailbox_send": "messages", "mailbox_ack": "send"}.get(self.tool)
         if inside is None or not self.arguments:
             return self.params.get("arguments") if "wait_s" in self.arguments else None
-        named: dict[str, Any] = dict(self.arguments)
+        # The door takes null for nothing, and so would leave out a key that is null.
+        named: dict[str, Any] = {name: one for name, one in self.arguments.items() if bytes(one) != b"null"}
         if inside in named:
             named[inside] = objects(named[inside])
         return raw(keyed(self.tool, named))

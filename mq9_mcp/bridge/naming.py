@@ -74,7 +74,7 @@ def header_value(words: str) -> str:
 
 def agent_of(client: str, folder: str) -> Agent:
     """``<client>-<project folder>``, by the rule for addresses (contract, section 11)."""
-    first = (agent_of_client({"name": client}) or UNKNOWN_CLIENT)[:_CLIENT_MAX].rstrip("-")
+    first = (agent_of_client(client) or UNKNOWN_CLIENT)[:_CLIENT_MAX].rstrip("-")
     second = _slug(os.path.basename(folder.rstrip("/")))
     name = f"{first}-{second}" if second else first
     if len(name) > ADDRESS_MAX:
@@ -86,7 +86,7 @@ def _slug(words: str) -> str:
     """As a client's name is written; a digest stands for letters that have no place in an address."""
     plain = unicodedata.normalize("NFKD", words).encode("ascii", "ignore").decode()
     lost = any(letter.isalnum() and not letter.isascii() for letter in _bare(words))
-    return "-".join(filter(None, (agent_of_client({"name": plain}), _digest(words) if lost else "")))
+    return "-".join(filter(None, (agent_of_client(plain), _digest(words) if lost else "")))
 
 
 def _bare(words: str) -> str:

@@ -133,6 +133,28 @@ def test_a_daemon_that_is_stopped_in_order_is_started_for_the_next_call(data: Pa
         assert find(data) is not None
 
 
+@pytest.mark.parametrize("version", [OLD, NEW])
+def test_what_a_host_listens_to_outlives_the_daemon(data: Path, version: str) -> None:
+    uri = "mq9://mailboxes/anna"
+    with (
+        hosting("--data", str(data), "--agent", "anna", version=version, MQ9_PORT="0") as anna,
+        hosting("--data", str(data), "--agent", "bert", version=version, MQ9_PORT="0") as bert,
+    ):
+        anna.open()
+        bert.open()
+        anna.result(anna.call("mailbox_fetch"))
+        if version == OLD:
+            anna.result(anna.ask("resources/subscribe", uri=uri))
+        else:
+            anna.ask("subscriptions/listen", notifications={"resourceSubscriptions": [uri]})
+            anna.hear("notifications/subscriptions/acknowledged")
+        killed(data)
+        bert.result(bert.call("mailbox_fetch"))  # it starts the daemon; anna only listens
+        assert anna.hear("notifications/resources/updated")["params"]["uri"] == uri, "nobody knows what was"
+        bert.result(bert.call("mailbox_send", to="anna", text="hi"))
+        assert anna.hear("notifications/resources/updated")["params"]["uri"] == uri
+
+
 def test_a_daemon_that_cannot_start_is_told(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.touch()

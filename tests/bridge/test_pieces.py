@@ -101,6 +101,13 @@ def test_all_that_is_sent_has_a_key_that_stays(tool: str, inside: str | None) ->
     assert keys[1:] == ["mine"] * len(keys[1:])
 
 
+def test_a_key_that_is_null_is_none() -> None:
+    _, first, second = called("mailbox_send", {"to": "a", "text": "1", "dedup_key": None, "messages": None})
+    assert first == second
+    assert len(first["dedup_key"]) == 32
+    assert "messages" not in first
+
+
 def test_arguments_stay_to_the_letter() -> None:
     parts = b'[{"data": {"n": 123456789012345678901234567890, "x": 1.10, "e": 1e400}}]'
     params = b'{"name":"mailbox_send","arguments":{"to":"a","parts":%b}}' % parts
