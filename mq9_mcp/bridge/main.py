@@ -121,7 +121,8 @@ async def _ended(calls: Iterable[Call], within_s: float) -> None:
         await asyncio.wait(tasks, timeout=within_s)
 
 
-def _options(arguments: list[str] | None) -> argparse.Namespace:
+def make_parser() -> argparse.ArgumentParser:
+    """The options of ``mq9-mcp``."""
     parser = argparse.ArgumentParser(
         prog="mq9-mcp",
         description="What an MCP host starts: joins the mq9 daemon of a data directory, or starts it.",
@@ -134,7 +135,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
         "--agent", metavar="NAME", help="who calls (MQ9_AGENT); else <client>-<project folder>"
     )
     parser.add_argument("--version", action="version", version=f"mq9-mcp {__version__}")
-    return parser.parse_args(arguments)
+    return parser
 
 
 def _home(chosen: argparse.Namespace, environ: Mapping[str, str]) -> Home:
@@ -165,7 +166,7 @@ async def _serve(home: Home, identity: Identity) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Serve one host until it ends; the exit code."""
-    chosen = _options(arguments)
+    chosen = make_parser().parse_args(arguments)
     try:
         home, identity = _home(chosen, os.environ), _identity(chosen, os.environ)
     except Mq9Error as refused:

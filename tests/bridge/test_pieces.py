@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import subprocess
 import sys
 from typing import Any
@@ -13,9 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mq9_mcp.bridge.call import Call
+from mq9_mcp.bridge.main import make_parser
 from mq9_mcp.bridge.messages import find_id, one_line, read
 from mq9_mcp.bridge.stdio import KEPT_BYTES, Lines, TooLong
 from mq9_mcp.broker.catalogue import CATALOGUE
+from tests.house.source import ROOT
 from tests.serve.process import ENVIRONMENT
 
 HEAVY = {"mcp", "mcp_types", "pydantic", "duckdb", "starlette", "uvicorn", "aiohttp", "httpx", "rich"}
@@ -28,6 +31,16 @@ def test_the_bridge_imports_nothing_heavy() -> None:
     )
     assert "httptools" in told.stdout.split(), "it sees what is imported"
     assert HEAVY & set(told.stdout.split()) == set()
+
+
+def test_every_option_and_variable_is_on_the_page() -> None:
+    page = (ROOT / "docs" / "how-to" / "hosts" / "index.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| ")]
+    text = make_parser().format_help()
+    options = set(re.findall(r"--[a-z]+", text)) - {"--help", "--version"}
+    assert len(options) == 3
+    for name in (*options, *re.findall(r"MQ9_[A-Z]+", text)):
+        assert any(f"`{name}" in row for row in rows), name
 
 
 @given(st.lists(st.binary(max_size=30).filter(lambda line: b"\n" not in line)), st.data())
