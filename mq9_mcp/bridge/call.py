@@ -29,6 +29,7 @@ from mq9_mcp.client.retry import REPEATABLE, keyed
 
 VERSION_KEY = "io.modelcontextprotocol/protocolVersion"
 CLIENT_KEY = "io.modelcontextprotocol/clientInfo"
+ERROR_KEY = "mq9/error"  # the MCP door's: where programs find what a model reads as text
 INITIALIZE, DISCOVER, LISTEN, TOOL = "initialize", "server/discover", "subscriptions/listen", "tools/call"
 FETCH = "mailbox_fetch"
 
@@ -132,7 +133,11 @@ class Call:
         """The answer that there is none, where a model reads it."""
         if not self.tool:
             return error(self.id, INTERNAL_ERROR, str(problem), problem.shape)
-        result: dict[str, Any] = {"content": [{"type": "text", "text": str(problem)}], "isError": True}
+        result: dict[str, Any] = {
+            "content": [{"type": "text", "text": str(problem)}],
+            "isError": True,
+            "_meta": {ERROR_KEY: problem.shape},
+        }
         if self.version:
             result["resultType"] = "complete"
         return line({"jsonrpc": "2.0", "id": self.id, "result": result})

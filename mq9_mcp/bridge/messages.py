@@ -33,10 +33,10 @@ class Bad(Exception):
 
 
 class Problem(Exception):
-    """Why a request has no answer of the broker, and what to do next."""
+    """Why a request has no answer of the broker, and what to do next; told as the MCP door tells refusals."""
 
     def __init__(self, code: str, message: str, hint: str = "") -> None:
-        super().__init__(f"{code}: {message}" + (f". {hint[:1].upper()}{hint[1:]}" if hint else ""))
+        super().__init__(f"{code}: {message}." + (f" Next: {hint}." if hint else ""))
         self.shape = {"code": code, "message": message} | ({"hint": hint} if hint else {})
 
 

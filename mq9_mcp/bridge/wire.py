@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Mapping
 
 from msgspec import Raw
 
-from mq9_mcp.bridge.call import Call
+from mq9_mcp.bridge.call import ERROR_KEY, Call
 from mq9_mcp.bridge.http import Exchange, Http, Lost, head_of
 from mq9_mcp.bridge.messages import Fields, Problem, fields, one_line, plain, text
 from mq9_mcp.bridge.sse import events
@@ -77,7 +77,7 @@ def stopping_of(call: Call, message: Fields) -> Problem | None:
     result = fields(message.get("result"))
     if not call.tool or plain(result.get("isError")) is not True:
         return None
-    refusal = fields(fields(result.get("_meta")).get("mq9/error"))
+    refusal = fields(fields(result.get("_meta")).get(ERROR_KEY))
     if text(refusal.get("code")) != "SHUTTING_DOWN":
         return None
     return Problem("SHUTTING_DOWN", text(refusal.get("message")), text(refusal.get("hint")))

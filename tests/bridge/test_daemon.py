@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 from mcp import Client, StdioServerParameters
 
+from mq9_mcp.bridge.call import ERROR_KEY
 from mq9_mcp.daemon import Running, find, stop
+from mq9_mcp.doors.mcp_tools import desk
 from tests.bridge.host import NEW, OLD, Host, hosting
 from tests.serve.process import ENVIRONMENT
 
@@ -153,6 +155,15 @@ def test_what_a_host_listens_to_outlives_the_daemon(data: Path, version: str) ->
         assert anna.hear("notifications/resources/updated")["params"]["uri"] == uri, "nobody knows what was"
         bert.result(bert.call("mailbox_send", to="anna", text="hi"))
         assert anna.hear("notifications/resources/updated")["params"]["uri"] == uri
+
+
+def test_what_the_door_refuses_unread_is_told_in_its_words(data: Path) -> None:
+    with hosting("--data", str(data), MQ9_PORT="0", MQ9_REQUEST_BYTES_MAX="100000") as one:
+        result = one.result(one.call("mailbox_send", to="anna", text="x" * 1_000_000))
+        assert result["isError"]
+        assert "request_bytes_max, 100000" in result["content"][0]["text"]
+        assert result["_meta"][ERROR_KEY]["code"] == "BATCH_TOO_LARGE"
+        assert ERROR_KEY == desk.ERROR_KEY
 
 
 def test_a_daemon_that_cannot_start_is_told(tmp_path: Path) -> None:

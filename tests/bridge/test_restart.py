@@ -141,7 +141,8 @@ def test_where_nobody_is_the_next_step_is_said() -> None:
             assert "mq9 serve" in error["message"]
             result = host.result(host.call("mailbox_send", to="a", text="b"))
             assert result["isError"]
-            assert "Call again" in result["content"][0]["text"]
+            assert "Next: call again" in result["content"][0]["text"]
+            assert result["_meta"]["mq9/error"]["code"] == "CONNECTION_FAILED"
 
 
 def test_a_server_without_an_mcp_door_is_named(server: Small) -> None:
