@@ -76,6 +76,9 @@ bench: $(READY) ## measure the engine on this machine
 bench-doors: $(READY) ## measure REST beside a bare route, with the same load
 	@$(BIN)/python benchmarks/doors.py --markdown docs/reference/benchmarks-doors.md
 
+bench-bridge: $(READY) ## measure what an MCP host waits for when it starts mq9-mcp
+	@$(BIN)/python -m benchmarks.bridge
+
 soak: $(READY) ## mixed load for long, does anything grow: make soak MINUTES=20
 	@$(BIN)/python benchmarks/soak.py --minutes $(or $(MINUTES),20) --report docs/reference/soak.md
 

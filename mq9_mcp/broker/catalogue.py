@@ -110,6 +110,7 @@ _ENTRIES = (
             "metadata",
             "state_key",
             "park",
+            "intent",
         ),
     ),
     Entry(
@@ -161,7 +162,7 @@ _ENTRIES = (
         "read",
         "mailbox",
         (Example("the newest messages of one's own mailbox", {"order": "desc", "limit": 5}),),
-        hidden=("until", "order"),
+        hidden=("tags_none", "until", "order"),
     ),
     Entry(
         "mailbox_delete",

@@ -1,0 +1,135 @@
+"""Schemas of arguments and replies for models: what a model must know to call well, and no word more.
+
+They are made from the types that the broker itself reads, which stay stricter: lengths and patterns are left
+to its refusals, which say what is accepted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from functools import cache
+from typing import Any
+
+import msgspec
+
+from mq9_mcp.broker.catalogue import CATALOGUE, Entry
+from mq9_mcp.broker.replies import REPLIES
+
+Schema = dict[str, Any]
+KEPT = ("type", "enum", "const", "format", "minimum", "maximum", "exclusiveMinimum")
+WIDE = 2**31  # a bound above it tells a model nothing
+FIELDS_SHOWN = 8  # of an object within an argument; of a larger one only the names
+DETAIL = "detail"
+DETAILS = ("concise", "full")
+DETAIL_SCHEMA: Schema = {
+    "type": "string",
+    "enum": list(DETAILS),
+    "default": DETAILS[0],
+    "description": "How much text",
+}
+
+
+@cache
+def _components(kind: type[Any]) -> tuple[Schema, dict[str, Schema]]:
+    (schema,), components = msgspec.json.schema_components([kind], ref_template="{name}")
+    return components[schema["$ref"]], components
+
+
+def shown_arguments(entry: Entry) -> tuple[str, ...]:
+    """The names of the arguments that models are shown."""
+    named: tuple[str, ...] = entry.arguments.__struct_encode_fields__
+    return tuple(name for name in named if name not in entry.hidden)
+
+
+def hidden_in(entry: Entry) -> frozenset[str]:
+    """What models are not shown of a call, in a message within it neither."""
+    return frozenset(entry.hidden) | frozenset(CATALOGUE["mailbox_send"].hidden)
+
+
+def shows_much(entry: Entry) -> bool:
+    """A reply so rich that a model may want less, or all, of it."""
+    return entry.action == "read" and "results" not in entry.reply
+
+
+def input_schema(entry: Entry) -> Schema:
+    """The schema of a tool's arguments."""
+    whole, components = _components(entry.arguments)
+    properties = {
+        name: _short(whole["properties"][name], components, hidden_in(entry), top=True)
+        for name in shown_arguments(entry)
+    }
+    if shows_much(entry):
+        properties[DETAIL] = DETAIL_SCHEMA
+    schema: Schema = {"type": "object", "properties": properties}
+    required = [name for name in whole.get("required", ()) if name in properties]
+    if required:
+        schema["required"] = required
+    return {**schema, "additionalProperties": False}
+
+
+def output_schema(entry: Entry) -> Schema:
+    """The schema of a tool's reply, down to its first level: what is in a message is left open."""
+    whole, components = _components(REPLIES[entry.name])
+    properties = {name: _outer(schema, components) for name, schema in whole["properties"].items()}
+    return {"type": "object", "properties": properties, "required": list(whole.get("required", ()))}
+
+
+def _outer(schema: Schema, components: dict[str, Schema]) -> Schema:
+    schema = _resolved(schema, components)
+    kind: Schema = {"type": schema["type"]} if isinstance(schema.get("type"), str) else {}
+    if kind.get("type") == "array":
+        kind["items"] = _outer(schema.get("items", {}), components)
+    return kind
+
+
+def _resolved(schema: Schema, components: dict[str, Schema]) -> Schema:
+    """``schema`` without the null that stands for an argument left out, and as what it refers to."""
+    if "anyOf" in schema:
+        kinds = [one for one in schema["anyOf"] if one != {"type": "null"}]
+        if len(kinds) == 1:
+            rest = {name: value for name, value in schema.items() if name != "anyOf"}
+            return _resolved(kinds[0] | rest, components)
+    if "$ref" in schema:
+        return components[schema["$ref"]] | {k: v for k, v in schema.items() if k == "description"}
+    return schema
+
+
+def _short(schema: Schema, components: dict[str, Schema], hidden: Collection[str], top: bool) -> Schema:
+    """A schema of few words; ``top`` level arguments keep their description and default."""
+    schema = _resolved(schema, components)
+    short = {name: schema[name] for name in KEPT if name in schema and not _says_nothing(schema[name])}
+    if top and "description" in schema and "properties" not in schema:
+        short["description"] = schema["description"].rstrip(".")
+    if top and schema.get("default") not in (None, [], {}):
+        short["default"] = schema["default"]
+    if "enum" in short and all(isinstance(one, str) for one in short["enum"]):
+        short = {"type": "string", **short}
+    if "anyOf" in schema:
+        kinds = [one for one in schema["anyOf"] if one != {"type": "null"}]
+        short["anyOf"] = [_short(one, components, hidden, False) for one in kinds]
+        _once(short["anyOf"])
+    if "items" in schema:
+        short["items"] = _short(schema["items"], components, hidden, False)
+    if "properties" in schema:
+        short |= _object(schema, components, hidden)
+    return short
+
+
+def _once(kinds: list[Schema]) -> None:
+    """One thing or a list of them: what it is stands at the one thing."""
+    for one in kinds:
+        if one.get("items") in kinds and "description" in one["items"]:
+            one["items"] = {"type": "object"}
+
+
+def _says_nothing(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value >= WIDE
+
+
+def _object(schema: Schema, components: dict[str, Schema], hidden: Collection[str]) -> Schema:
+    shown = {name: one for name, one in schema["properties"].items() if name not in hidden}
+    if len(shown) > FIELDS_SHOWN:
+        return {"description": ", ".join(shown)}
+    short: Schema = {"properties": {n: _short(one, components, hidden, False) for n, one in shown.items()}}
+    required = [name for name in schema.get("required", ()) if name in shown]
+    return short | ({"required": required} if required else {})
