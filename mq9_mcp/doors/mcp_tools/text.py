@@ -46,7 +46,9 @@ def shown(reply: View, full: bool) -> str:
 
 def refused(tool: str, error: Mq9Error) -> str:
     """What is wrong, what is accepted, and what to call next."""
-    hint = error.hint or (f"correct it and call {tool} again" if error.code == "INVALID_ARGUMENT" else "")
+    hint = error.hint
+    if error.code == "INVALID_ARGUMENT":  # nothing was done, so a model may simply try again
+        hint = f"{hint or 'provide an accepted value'} and retry {tool}"
     return f"{error.code}: {error.message}." + (f" Next: {hint}." if hint else "")
 
 
