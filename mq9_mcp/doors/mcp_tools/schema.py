@@ -99,7 +99,7 @@ def _short(schema: Schema, components: dict[str, Schema], hidden: Collection[str
     """A schema of few words; ``top`` level arguments keep their description and default."""
     schema = _resolved(schema, components)
     short = {name: schema[name] for name in KEPT if name in schema and not _says_nothing(schema[name])}
-    if top and "description" in schema and "properties" not in schema:
+    if top and "description" in schema:
         short["description"] = schema["description"].rstrip(".")
     if top and schema.get("default") not in (None, [], {}):
         short["default"] = schema["default"]
@@ -112,7 +112,10 @@ def _short(schema: Schema, components: dict[str, Schema], hidden: Collection[str
     if "items" in schema:
         short["items"] = _short(schema["items"], components, hidden, False)
     if "properties" in schema:
-        short |= _object(schema, components, hidden)
+        inner = _object(schema, components, hidden)
+        if "description" in short and "description" in inner:
+            inner["description"] = f"{short['description'].partition(';')[0]}: {inner['description']}"
+        short |= inner
     return short
 
 
