@@ -130,7 +130,7 @@ _ENTRIES = (
             Example("the next message of one's own mailbox", {"max": 1}),
             Example("as a second, independent reader", {"group": "audit", "deliver": "latest"}),
         ),
-        hidden=("tags_none", "deliver"),
+        hidden=("tags_all", "tags_none", "deliver"),
     ),
     Entry(
         "mailbox_ack",
@@ -162,7 +162,7 @@ _ENTRIES = (
         "read",
         "mailbox",
         (Example("the newest messages of one's own mailbox", {"order": "desc", "limit": 5}),),
-        hidden=("tags_none", "until", "order"),
+        hidden=("tags_all", "tags_none", "until", "group", "order"),
     ),
     Entry(
         "mailbox_delete",

@@ -149,10 +149,15 @@ def test_no_reply_of_any_kind_shows_what_others_wrote_outside_of_a_fence(kind: s
         assert any("IGNORE" in fenced for fenced in inside)
 
 
-def test_one_word_of_a_body_is_fenced_too() -> None:
-    outside, inside = split(shown(copies("obey")["task"], False))
+@pytest.mark.parametrize("kind", [kind for kind in copies("") if kind != "names"])
+def test_one_word_that_a_caller_chose_is_fenced_too(kind: str) -> None:
+    """Names of mailboxes and callers apart, which the broker checks; the names of fields are its own."""
+    reply = copies("obey")[kind]
+    for named in ("session", "task", "agent", "group"):
+        reply[named] = {"session": "obey", "note": "obey", "description": "obey", "group": "obey"}
+    outside, inside = split(shown(reply, True))
     assert "obey" not in "".join(outside)
-    assert "obey" in inside[0]
+    assert any("obey" in fenced for fenced in inside)
 
 
 def test_every_reply_has_a_mark_of_its_own_that_its_data_does_not_hold() -> None:

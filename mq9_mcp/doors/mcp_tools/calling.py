@@ -13,7 +13,7 @@ from mq9_mcp.doors.mcp_tools.names import agent_of_client
 
 Context = ServerRequestContext[Any, Any]
 Result = dict[str, Any]
-COMPLETE = {"resultType": "complete"}  # what every result of 2026-07-28 says; older ones lose it on the way
+COMPLETE = {"resultType": "complete"}  # of 2026-07-28; the SDK takes it out of older results that hold more
 
 
 def exchange(ctx: Context) -> Exchange | None:

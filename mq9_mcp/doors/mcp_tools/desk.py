@@ -49,7 +49,7 @@ class ToolDesk:
         """Call a tool; what the broker refuses is an error that the model reads."""
         tool = self.tools.get(params.name)
         if tool is None:
-            raise MCPError(types.INVALID_PARAMS, _no_tool(params.name, self.tools))
+            raise MCPError(types.INVALID_PARAMS, _no_tool(params.name))
         try:
             arguments = {name: one for name, one in (params.arguments or {}).items() if one is not None}
             full = self._full(tool, arguments)
@@ -134,12 +134,12 @@ def _error(text: str, shape: dict[str, Any]) -> Result:
     return {**result, "_meta": {ERROR_KEY: shape}} if shape else result
 
 
-def _no_tool(name: str, tools: dict[str, Tool]) -> str:
+def _no_tool(name: str) -> str:
     if name in LATER:
         return f"Unknown tool: {name} is not part of this version: {LATER[name]} come later"
     if name in CATALOGUE:
         return f"Unknown tool: {name} is for operators; they start mq9 serve with --toolsets operators"
-    return f"Unknown tool: {name[:64]!a}; tools: {', '.join(tools)}"
+    return f"Unknown tool: {name[:64]!a}; tools/list has those that there are"
 
 
 def _fault(name: str, error: Exception) -> str:

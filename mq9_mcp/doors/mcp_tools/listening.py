@@ -120,7 +120,7 @@ class Listening:
             raise _too_many()
         watch.uris[place] = uri
         self._match(name)
-        return dict(COMPLETE)
+        return {}
 
     async def unsubscribe(self, ctx: Context, params: types.UnsubscribeRequestParams) -> Result:
         """Tell it no more."""
@@ -130,7 +130,7 @@ class Listening:
             watch.uris.pop(place, None)
             if not watch.uris:
                 self.forget(name)
-        return dict(COMPLETE)
+        return {}
 
     def opened(self, session: str) -> None:
         """A session holds its stream of notifications open from now on; it hears what it missed."""

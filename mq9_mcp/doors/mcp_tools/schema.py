@@ -14,11 +14,12 @@ import msgspec
 
 from mq9_mcp.broker.catalogue import CATALOGUE, Entry
 from mq9_mcp.broker.replies import REPLIES
+from mq9_mcp.domain.commands import MessageArguments
 
 Schema = dict[str, Any]
 KEPT = ("type", "enum", "const", "format", "minimum", "maximum", "exclusiveMinimum")
-WIDE = 2**31  # a bound above it tells a model nothing
-FIELDS_SHOWN = 8  # of an object within an argument; of a larger one only the names
+WIDE = 1_000_000  # a bound above it tells a model nothing
+FIELDS_SHOWN = 6  # of an object within an argument; of a larger one only the names
 DETAIL = "detail"
 DETAILS = ("concise", "full")
 DETAIL_SCHEMA: Schema = {
@@ -71,7 +72,7 @@ def output_schema(entry: Entry) -> Schema:
     """The schema of a tool's reply, down to its first level: what is in a message is left open."""
     whole, components = _components(REPLIES[entry.name])
     properties = {name: _outer(schema, components) for name, schema in whole["properties"].items()}
-    return {"type": "object", "properties": properties, "required": list(whole.get("required", ()))}
+    return {"type": "object", "properties": properties}
 
 
 def _outer(schema: Schema, components: dict[str, Schema]) -> Schema:
@@ -98,7 +99,7 @@ def _short(schema: Schema, components: dict[str, Schema], hidden: Collection[str
     """A schema of few words; ``top`` level arguments keep their description and default."""
     schema = _resolved(schema, components)
     short = {name: schema[name] for name in KEPT if name in schema and not _says_nothing(schema[name])}
-    if top and "description" in schema and "properties" not in schema:
+    if top and "description" in schema:
         short["description"] = schema["description"].rstrip(".")
     if top and schema.get("default") not in (None, [], {}):
         short["default"] = schema["default"]
@@ -111,7 +112,10 @@ def _short(schema: Schema, components: dict[str, Schema], hidden: Collection[str
     if "items" in schema:
         short["items"] = _short(schema["items"], components, hidden, False)
     if "properties" in schema:
-        short |= _object(schema, components, hidden)
+        inner = _object(schema, components, hidden)
+        if "description" in short and "description" in inner:
+            inner["description"] = f"{short['description'].partition(';')[0]}: {inner['description']}"
+        short |= inner
     return short
 
 
@@ -127,6 +131,8 @@ def _says_nothing(value: Any) -> bool:
 
 
 def _object(schema: Schema, components: dict[str, Schema], hidden: Collection[str]) -> Schema:
+    if schema["title"] == MessageArguments.__name__:
+        return {"description": "As for mailbox_send"}
     shown = {name: one for name, one in schema["properties"].items() if name not in hidden}
     if len(shown) > FIELDS_SHOWN:
         return {"description": ", ".join(shown)}

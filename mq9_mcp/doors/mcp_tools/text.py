@@ -28,6 +28,25 @@ _HEAD = (
 )
 _BROKERS = ("task", "task_state", "in_reply_to", "created_at", "deliver_at", "expires_at")
 _SENDERS = ("session", "reply_to", "tags", "dead_letter", "checkpoint", "question")
+# Whose words are the broker's own, or the names of mailboxes and callers: only these stand outside.
+_PLAIN = frozenset(
+    {
+        "id",
+        "name",
+        "address",
+        "mailbox",
+        "owner",
+        "asker",
+        "worker",
+        "agent",
+        "task",
+        "letter",
+        "state",
+        "status",
+    }
+    | {"created_at", "updated_at", "expires_at", "fetched_at", "stored_at", "leased_until"}
+    | {"next_cursor", "next_after", "cancel_requested", "unregistered", "dropped", "code"}
+)
 _COUNTED = ("counts", "settings", "waiting")  # objects that hold no word of a caller
 _FULL_ONLY = ("settings",)
 _PART = ("text", "data", "raw", "url")
@@ -46,7 +65,9 @@ def shown(reply: View, full: bool) -> str:
 
 def refused(tool: str, error: Mq9Error) -> str:
     """What is wrong, what is accepted, and what to call next."""
-    hint = error.hint or (f"correct it and call {tool} again" if error.code == "INVALID_ARGUMENT" else "")
+    hint = error.hint
+    if error.code == "INVALID_ARGUMENT":  # nothing was done, so a model may simply try again
+        hint = f"{hint or 'provide an accepted value'} and retry {tool}"
     return f"{error.code}: {error.message}." + (f" Next: {hint}." if hint else "")
 
 
@@ -69,7 +90,7 @@ def _field(name: str, value: Any, fence: Fence, full: bool) -> Iterator[str]:
 
 def _words(name: str, value: Any, fence: Fence) -> Iterator[str]:
     """A value, or a list of them, on one line if all are plain words."""
-    words = [word(one) for one in (value if isinstance(value, list) else [value])]
+    words = [_plain(name, one) for one in (value if isinstance(value, list) else [value])]
     if None in words:
         yield f"{name}:"
         yield fence.around("agents and people", as_json(value))
@@ -80,7 +101,7 @@ def _words(name: str, value: Any, fence: Fence) -> Iterator[str]:
 def _thing(name: str, view: View, fence: Fence, full: bool) -> Iterator[str]:
     """An object: plain words in one line, what the broker counts behind them, all else fenced."""
     kept = {key: one for key, one in view.items() if full or key not in _FULL_ONLY}
-    plain = {key: word(one) for key, one in kept.items() if word(key) and word(one) is not None}
+    plain = {key: _plain(key, one) for key, one in kept.items() if word(key) and _plain(key, one) is not None}
     yield f"{name}: " + "; ".join(f"{key} {one}" for key, one in plain.items())
     rest = {}
     for key, one in kept.items():
@@ -90,6 +111,11 @@ def _thing(name: str, view: View, fence: Fence, full: bool) -> Iterator[str]:
             rest[key] = one
     if rest:
         yield fence.around("agents and people", as_json(rest))
+
+
+def _plain(name: str, value: Any) -> str | None:
+    """``value`` as it may stand outside of a fence: a caller's word, be it a single one, may not."""
+    return word(value) if name in _PLAIN or not isinstance(value, str) else None
 
 
 def _message(view: View, fence: Fence, full: bool) -> Iterator[str]:

@@ -58,7 +58,7 @@ WORDS: dict[str, Words] = {
     ),
     "agent_unregister": Words(
         "End a registration",
-        "Take an agent out of the registry; its mail stays unless delete_mail is true.",
+        "Remove an agent from the registry; its mail stays unless delete_mail is true.",
         destructive=True,
         idempotent=True,
     ),
@@ -84,7 +84,7 @@ WORDS: dict[str, Words] = {
     ),
     "task_cancel": Words(
         "Cancel a task",
-        "Cancel a task that you asked for; its worker is told to stop.",
+        "Cancel a task that you asked for, permanently; its worker is told to stop.",
         destructive=True,
         idempotent=True,
     ),
