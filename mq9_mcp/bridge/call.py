@@ -25,7 +25,7 @@ from mq9_mcp.bridge.messages import (
     raw,
     text,
 )
-from mq9_mcp.client.retry import REPEATABLE, keyed
+from mq9_mcp.client.retry import keyed, repeatable
 
 VERSION_KEY = "io.modelcontextprotocol/protocolVersion"
 CLIENT_KEY = "io.modelcontextprotocol/clientInfo"
@@ -42,7 +42,8 @@ _METHODS = frozenset(
     | {"resources/templates/list", "resources/read", "resources/subscribe", "resources/unsubscribe"}
     | {"completion/complete", "logging/setLevel", "tasks/get", "tasks/cancel"}
 )
-_TOOLS = REPEATABLE | {FETCH, "agent_report", "audit_query", "push_list"}
+TELLING = ("address", "state")  # arguments that a repetition depends on
+_TOOLS = frozenset({FETCH, "agent_report", "audit_query", "push_list"})
 
 
 class Call:
@@ -81,9 +82,10 @@ class Call:
     @property
     def repeatable(self) -> bool:
         """It may be made again although the first may have been carried out."""
-        if self.tool == "mailbox_create":
-            return "address" in self.arguments  # else every call makes another mailbox
-        return self.tool in _TOOLS or self.method in _METHODS
+        if self.method in _METHODS or self.tool in _TOOLS:
+            return True
+        told = {name: plain(value) for name, value in self.arguments.items() if name in TELLING}
+        return repeatable(self.tool, told)
 
     @property
     def mcp_name(self) -> str:

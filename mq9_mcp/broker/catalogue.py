@@ -148,6 +148,7 @@ _ENTRIES = (
         "read",
         "mailbox",
         (Example("a lease that is none: its result says so", {"items": [{"lease": "1.1.none"}]}),),
+        hidden=("tasks",),
     ),
     Entry(
         "mailbox_query",
@@ -219,6 +220,7 @@ _ENTRIES = (
         "update",
         "task",
         (),
+        hidden=("expected_version",),
     ),
     Entry(
         "task_cancel",

@@ -144,7 +144,10 @@ def test_what_is_no_message_is_for_the_broker_to_refuse(arguments: str) -> None:
     assert called("mailbox_send", arguments)[1] == json.loads(arguments)
 
 
-ONCE = frozenset({"mailbox_delete", "mailbox_drop", "mailbox_redrive", "group_reset", "group_delete"})
+ONCE = frozenset(
+    {"mailbox_delete", "mailbox_drop", "mailbox_redrive", "group_reset", "group_delete", "task_update"}
+    | {"task_cancel", "agent_register", "agent_unregister", "session_close", "session_reopen"}
+)
 
 
 def test_every_command_is_known_as_repeatable_or_not() -> None:
@@ -152,3 +155,10 @@ def test_every_command_is_known_as_repeatable_or_not() -> None:
     assert once == ONCE
     assert not called("mailbox_create", {"settings": {}})[0].repeatable, "it makes another mailbox each time"
     assert not called("unheard_of", {})[0].repeatable
+
+
+@pytest.mark.parametrize(
+    ("state", "again"), [("completed", True), ("input-required", True), ("working", False)]
+)
+def test_a_state_that_ends_a_lease_may_be_said_again(state: str, again: bool) -> None:
+    assert called("task_update", {"task": "t", "lease": "l", "state": state})[0].repeatable is again

@@ -28,12 +28,6 @@ DEADLINE_S = 240
 SCORED_APART = "Not scored for"
 # What mcp-quality finds and we leave, each because it is so by design and not by neglect.
 LEFT = {
-    # It knows limit and cursor only; these replies are as long as max, items or messages say, or as the
-    # work of one worker.
-    "C14-oversized-output": {
-        *("mailbox_send", "mailbox_fetch", "mailbox_ack"),
-        *("task_update", "agent_report"),
-    },
     # The first call makes the mailbox, the second one finds it, and says so.
     "C5-nondeterminism": {"mailbox_create"},
 }

@@ -18,6 +18,7 @@ from mq9_mcp.domain.commands import MessageArguments
 
 Schema = dict[str, Any]
 KEPT = ("type", "enum", "const", "format", "minimum", "maximum", "exclusiveMinimum")
+SINGLE = ("string", "integer", "number", "boolean")
 WIDE = 1_000_000  # a bound above it tells a model nothing
 FIELDS_SHOWN = 6  # of an object within an argument; of a larger one only the names
 DETAIL = "detail"
@@ -69,18 +70,17 @@ def input_schema(entry: Entry) -> Schema:
 
 
 def output_schema(entry: Entry) -> Schema:
-    """The schema of a tool's reply, down to its first level: what is in a message is left open."""
+    """The schema of a tool's reply: its names, and the types of single values. What is within a list or an
+    object is left open, for a model reads the text, and a program has ``docs/reference/commands.md``.
+    """
     whole, components = _components(REPLIES[entry.name])
     properties = {name: _outer(schema, components) for name, schema in whole["properties"].items()}
     return {"type": "object", "properties": properties}
 
 
 def _outer(schema: Schema, components: dict[str, Schema]) -> Schema:
-    schema = _resolved(schema, components)
-    kind: Schema = {"type": schema["type"]} if isinstance(schema.get("type"), str) else {}
-    if kind.get("type") == "array":
-        kind["items"] = _outer(schema.get("items", {}), components)
-    return kind
+    kind = _resolved(schema, components).get("type")
+    return {"type": kind} if kind in SINGLE else {}
 
 
 def _resolved(schema: Schema, components: dict[str, Schema]) -> Schema:
@@ -109,6 +109,7 @@ def _short(schema: Schema, components: dict[str, Schema], hidden: Collection[str
         kinds = [one for one in schema["anyOf"] if one != {"type": "null"}]
         short["anyOf"] = [_short(one, components, hidden, False) for one in kinds]
         _once(short["anyOf"])
+        _any_value(short)
     if "items" in schema:
         short["items"] = _short(schema["items"], components, hidden, False)
     if "properties" in schema:
@@ -124,6 +125,17 @@ def _once(kinds: list[Schema]) -> None:
     for one in kinds:
         if one.get("items") in kinds and "description" in one["items"]:
             one["items"] = {"type": "object"}
+
+
+def _any_value(short: Schema) -> None:
+    """A number is a number, and what may be anything says nothing of its kind."""
+    kinds = short["anyOf"]
+    if {"type": "number"} in [{"type": one.get("type")} for one in kinds]:
+        kinds[:] = [one for one in kinds if one.get("type") != "integer"]
+    if {one.get("type") for one in kinds} >= {*SINGLE, "object", "array"} - {"integer"}:
+        del short["anyOf"]
+    elif len(kinds) == 1:
+        short |= short.pop("anyOf")[0]
 
 
 def _says_nothing(value: Any) -> bool:
