@@ -9,7 +9,7 @@ from typing import Any
 from mq9_mcp.doors.mcp_tools.prompts import PROMPTS
 from mq9_mcp.doors.mcp_tools.schema import Schema
 from mq9_mcp.doors.mcp_tools.tools import OPERATORS, Tool, tools_of
-from mq9_mcp.doors.mcp_tools.uris import nouns, template
+from mq9_mcp.doors.mcp_tools.uris import NOUNS, template
 from mq9_mcp.doors.mcp_tools.words import INSTRUCTIONS
 
 Table = Callable[[Any, Any], Iterable[str]]
@@ -68,7 +68,7 @@ def _resources(table: Table) -> Iterator[str]:
         "mailboxes. Programs hear of changes with `subscriptions/listen`, or with `resources/subscribe` in "
         "the versions before 2026-07-28.\n"
     )
-    rows = [(f"`{template(name)}`", noun.title, noun.says) for name, noun in nouns().items()]
+    rows = [(f"`{template(name)}`", noun.title, noun.says) for name, noun in NOUNS.items()]
     yield from table(("template", "title", "what"), rows)
     yield ""
 

@@ -40,7 +40,7 @@ LATE_S = 1.0  # a call that went out so late, as there was no broker, has waited
 _METHODS = frozenset(
     {INITIALIZE, DISCOVER, LISTEN, "ping", "tools/list", "prompts/list", "prompts/get", "resources/list"}
     | {"resources/templates/list", "resources/read", "resources/subscribe", "resources/unsubscribe"}
-    | {"completion/complete", "logging/setLevel", "tasks/get", "tasks/cancel"}
+    | {"completion/complete", "logging/setLevel", "tasks/get", "tasks/update", "tasks/cancel"}
 )
 TELLING = ("address", "state")  # arguments that a repetition depends on
 _TOOLS = frozenset({FETCH, "agent_report", "audit_query", "push_list"})

@@ -71,7 +71,7 @@ def request(method: str, modern: bool = True, **params: Any) -> tuple[dict[str, 
         headers |= {"mcp-protocol-version": MODERN, "mcp-method": method}
         if "name" in params:
             headers["mcp-name"] = params["name"]
-        params = {**params, "_meta": ENVELOPE}
+        params = {"_meta": ENVELOPE, **params}
     return headers, json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
 
 

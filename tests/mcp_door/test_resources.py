@@ -22,10 +22,11 @@ from mcp_types import (
 
 from mq9_mcp.broker.catalogue import CATALOGUE
 from mq9_mcp.domain.state import Caller
+from mq9_mcp.doors.mcp_tools.handles import TaskHandles
 from mq9_mcp.doors.mcp_tools.listening import Listening
 from mq9_mcp.doors.mcp_tools.prompts import PROMPTS
 from mq9_mcp.doors.mcp_tools.reading import Reading
-from mq9_mcp.doors.mcp_tools.uris import NOUNS, Place, nouns, place_of, template, touched
+from mq9_mcp.doors.mcp_tools.uris import NOUNS, Place, place_of, template, touched
 from tests.mcp_door.host import ERAS, host, reply_of
 from tests.mcp_door.test_fence import POISON, split
 from tests.rest.site import Site, run_site
@@ -40,6 +41,11 @@ async def text_at(client: Client, uri: str) -> str:
     assert isinstance(content, TextResourceContents)
     assert (content.mime_type, str(content.uri)) == ("text/plain", uri)
     return content.text
+
+
+def card_of(name: str) -> dict[str, Any]:
+    """The card of a cook."""
+    return {"name": name, "description": "cooks", "skills": []}
 
 
 # --- resources
@@ -57,6 +63,35 @@ def test_a_mailbox_is_read_with_its_messages_fenced(tmp_path: Path, era: str) ->
             assert (await site.desk.fetch())[0]["attempt"] == 1, "reading took nothing"
 
     run_site(body, tmp_path, "box")
+
+
+@pytest.mark.parametrize("era", ERAS)
+def test_tasks_conversations_and_agents_are_read_fenced(tmp_path: Path, era: str) -> None:
+    async def body(site: Site) -> None:
+        async with host(site, era) as client:
+            card = {
+                "name": "Bob",
+                "description": POISON,
+                "skills": [{"name": "weigh", "description": POISON}],
+            }
+            await site.call("agent_register", agent="bob", card=card)
+            sent = await reply_of(client, "mailbox_send", to="bob", text=POISON, task=True)
+            task = sent["receipts"][0]["task"]
+            [work] = (await site.call("mailbox_fetch", agent="bob"))["messages"]
+            await site.call(
+                "task_update", agent="bob", task=task, lease=work["lease"], state="completed", message=POISON
+            )
+            for uri, says in (
+                (f"mq9://tasks/{task}", f"task {task}: completed; version 3; mailbox bob; asker alice"),
+                (f"mq9://sessions/{work['session']}", f"session: id {work['session']}; state open; turns 2"),
+                ("mq9://agents/bob", "agent bob; status available; mailbox bob; version 1"),
+            ):
+                outside, inside = split(await text_at(client, uri))
+                assert outside[1].startswith(says)
+                assert not [line for line in outside if POISON in line]
+                assert any(POISON in fenced for fenced in inside)
+
+    run_site(body, tmp_path)
 
 
 def test_resources_are_listed_by_the_page_and_templates_are_what_there_is(tmp_path: Path) -> None:
@@ -80,14 +115,9 @@ def test_resources_are_listed_by_the_page_and_templates_are_what_there_is(tmp_pa
             with pytest.raises(MCPError, match="INVALID_ARGUMENT: cursor"):
                 await client.list_resources(cursor="x" * 300)
             found = (await client.list_resource_templates()).resource_templates
-            assert [one.uri_template for one in found] == [template(name) for name in nouns()]
+            assert [one.uri_template for one in found] == [template(name) for name in NOUNS]
 
     run_site(body, tmp_path)
-
-
-def test_a_kind_is_there_when_its_command_is() -> None:
-    assert {noun.command in CATALOGUE for name, noun in NOUNS.items() if name in nouns()} == {True}
-    assert not [name for name, noun in NOUNS.items() if noun.command in CATALOGUE and name not in nouns()]
 
 
 @pytest.mark.parametrize(
@@ -96,6 +126,9 @@ def test_a_kind_is_there_when_its_command_is() -> None:
         "mq9://mailboxes/nobody",
         "mq9://mailboxes/",
         "mq9://mailboxes/No%20Address",
+        "mq9://tasks/task-none",
+        "mq9://sessions/none",
+        "mq9://agents/nobody",
         "mq9://x/y",
         "file:///etc/passwd",
     ],
@@ -148,9 +181,9 @@ def test_who_may_not_read_is_told_nothing_not_even_that_it_is_there(tmp_path: Pa
             name = uri.rpartition("/")[2]
             assert caught.value.error.message.replace(name, "") == (
                 "Resource not found: mq9://mailboxes/: MAILBOX_NOT_FOUND: there is no mailbox '' "
-                "(mailbox_create makes one; mailbox_list shows yours)"
+                "(mailbox_create makes one; agent_discover lists agents)"
             )
-        listening = Listening(desk.broker, reading)
+        listening = Listening(desk.broker, reading, TaskHandles(desk.broker))
         assert await listening.visible(stranger, [hers]) == {}
         assert [*await listening.visible(Caller("local", None), [hers])] == [Place("mailboxes", "hers")]
 
@@ -187,6 +220,28 @@ def test_a_listener_takes_no_room_and_ends_with_the_broker(tmp_path: Path) -> No
 
 async def _all(told: Any) -> list[Any]:
     return [one async for one in told]
+
+
+def test_a_program_hears_of_tasks_agents_and_conversations(tmp_path: Path) -> None:
+    async def body(site: Site) -> None:
+        async with host(site, "auto") as client:
+            await site.call(
+                "agent_register", agent="bob", card={"name": "bob", "description": "cooks", "skills": []}
+            )
+            sent = await reply_of(client, "mailbox_send", to="bob", text="x", task=True, session="talk")
+            task = sent["receipts"][0]["task"]
+            wanted = [f"mq9://tasks/{task}", "mq9://sessions/talk", "mq9://agents/bob"]
+            async with client.listen(resource_subscriptions=wanted) as told:
+                assert told.honored.resource_subscriptions == wanted
+                heard = aiter(told)
+                await site.call("mailbox_fetch", agent="bob")
+                assert await anext(heard) == ResourceUpdated(uri=wanted[0])
+                await reply_of(client, "mailbox_send", to="bob", text="y", session="talk")
+                assert await anext(heard) == ResourceUpdated(uri=wanted[1])
+                await site.call("agent_report", agent="bob", status="busy")
+                assert await anext(heard) == ResourceUpdated(uri=wanted[2])
+
+    run_site(body, tmp_path)
 
 
 @asynccontextmanager
@@ -279,3 +334,18 @@ def test_addresses_are_completed(tmp_path: Path, era: str) -> None:
             assert nothing.values == []
 
     run_site(body, tmp_path, "box", "box-2", "other")
+
+
+@pytest.mark.parametrize("era", ERAS)
+def test_agents_are_completed(tmp_path: Path, era: str) -> None:
+    async def body(site: Site) -> None:
+        for name in ("weigher", "weaver", "cook"):
+            await site.call(
+                "agent_register", agent=name, card={"name": name, "description": "cooks", "skills": []}
+            )
+        async with host(site, era) as client:
+            gap = ResourceTemplateReference(uri=template("agents"))
+            found = (await client.complete(gap, {"name": "name", "value": "we"})).completion
+            assert (found.values, found.total) == (["weaver", "weigher"], 2)
+
+    run_site(body, tmp_path)

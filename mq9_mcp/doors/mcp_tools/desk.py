@@ -15,10 +15,13 @@ from mcp.shared.exceptions import MCPError
 from mq9_mcp.broker.arguments import read_arguments
 from mq9_mcp.broker.broker import Broker, waits
 from mq9_mcp.broker.catalogue import CATALOGUE, LATER
-from mq9_mcp.domain.commands import Command, MailboxFetch
+from mq9_mcp.domain.commands import Command, MailboxFetch, MailboxSend
 from mq9_mcp.domain.errors import Mq9Error, Refused
+from mq9_mcp.domain.task_commands import TaskGet
+from mq9_mcp.doors.mcp_tools.asking import Asking, can_ask
 from mq9_mcp.doors.mcp_tools.calling import COMPLETE, Context, Result, caller, exchange
 from mq9_mcp.doors.mcp_tools.exchange import Exchange
+from mq9_mcp.doors.mcp_tools.handles import TaskHandles
 from mq9_mcp.doors.mcp_tools.schema import DETAIL, DETAILS
 from mq9_mcp.doors.mcp_tools.text import refused, shown
 from mq9_mcp.doors.mcp_tools.tools import Tool
@@ -34,6 +37,8 @@ class ToolDesk:
     def __init__(self, broker: Broker, tools: dict[str, Tool]) -> None:
         self.broker = broker
         self.tools = tools
+        self.handles = TaskHandles(broker)
+        self.asking = Asking(self.handles)
         self._listed = COMPLETE | {"tools": [tool.as_dict() for tool in tools.values()]}
 
     def input_schema(self, name: str) -> dict[str, Any] | None:
@@ -53,14 +58,29 @@ class ToolDesk:
         try:
             arguments = {name: one for name, one in (params.arguments or {}).items() if one is not None}
             full = self._full(tool, arguments)
-            reply = await self._execute(ctx, self._command(tool, arguments))
+            command = self._command(tool, arguments)
+            other, reply = await self._reply(ctx, params, arguments, command)
+            if other is not None:
+                return other
             text = shown(reply, full)
+        except MCPError:
+            raise
         except Mq9Error as error:
             return _error(refused(tool.name, error), error.as_dict())
         except Exception as error:
             number = _fault(tool.name, error)
             return _error(f"INTERNAL: a fault of the broker itself; tell the operator: log_id {number}.", {})
         return COMPLETE | {"content": [{"type": "text", "text": text}], "structuredContent": reply}
+
+    async def _reply(
+        self, ctx: Context, params: types.CallToolRequestParams, arguments: dict[str, Any], command: Command
+    ) -> tuple[Result | None, dict[str, Any]]:
+        """The reply of a command, and what is answered instead of it, if something is."""
+        if isinstance(command, TaskGet) and command.wait_s and can_ask(ctx):
+            return await self.asking.look(ctx, params, command, lambda: self._execute(ctx, command))
+        reply = await self._execute(ctx, command)
+        opened = isinstance(command, MailboxSend)
+        return await self.handles.begun(ctx, arguments, reply) if opened else None, reply
 
     def _full(self, tool: Tool, arguments: dict[str, Any]) -> bool:
         detail = arguments.pop(DETAIL, DETAILS[0])

@@ -58,3 +58,8 @@ def word(value: Any) -> str | None:
 def as_json(value: Any) -> str:
     """``value`` as JSON on several lines, for eyes."""
     return _format(_encode(value), indent=1).decode()
+
+
+def in_line(value: Any) -> str:
+    """``value`` as JSON on one line."""
+    return _encode(value).decode()

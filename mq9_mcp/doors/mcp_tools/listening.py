@@ -8,27 +8,43 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Container
 from contextlib import aclosing
 from typing import Any
 
 import anyio
 import mcp_types as types
+from mcp.server.mcpserver import require_client_extension
 from mcp.server.session import ServerSession
 from mcp.shared.exceptions import MCPError
 from mcp.shared.subscriptions import SUBSCRIPTION_ID_META_KEY
+from pydantic import ConfigDict
 
 from mq9_mcp.broker.broker import Broker
 from mq9_mcp.broker.stream import Stream
 from mq9_mcp.domain.errors import Mq9Error
 from mq9_mcp.domain.state import Caller
 from mq9_mcp.doors.mcp_tools.calling import COMPLETE, Context, Result, caller
+from mq9_mcp.doors.mcp_tools.handles import TASKS, TaskHandles
 from mq9_mcp.doors.mcp_tools.reading import Reading
 from mq9_mcp.doors.mcp_tools.uris import Place, place_of, touched
 
 LISTENERS_MAX = 256  # each reads the journal for itself
 WATCHED_MAX = 1_000  # resources of one listener
 SESSION_HEADER = "mcp-session-id"
+
+
+class TaskStatus(types.NotificationParams):
+    """A task as ``tasks/get`` shows it."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class TaskNotification(types.Notification[TaskStatus, str]):
+    """The extension's word that a task has changed."""
+
+    method: str = "notifications/tasks"
+    params: TaskStatus
 
 
 class Watch:
@@ -50,9 +66,10 @@ class Watch:
 class Listening:
     """Subscriptions of both eras."""
 
-    def __init__(self, broker: Broker, reading: Reading) -> None:
+    def __init__(self, broker: Broker, reading: Reading, handles: TaskHandles) -> None:
         self.broker = broker
         self.reading = reading
+        self.handles = handles
         self.streams = 0  # listeners of 2026-07-28
         self._watches: dict[str, Watch] = {}
         self._open: set[str] = set()  # sessions that hold their stream of notifications open
@@ -70,20 +87,40 @@ class Listening:
             who, asked = caller(ctx), params.notifications
             stream = self._stream(who)
             uris = await self.visible(who, asked.resource_subscriptions or [])
-            honored = asked.model_copy(update={"resource_subscriptions": list(uris.values()) or None})
+            ids = await self._tasks(ctx, who, (asked.model_extra or {}).get("taskIds"))
+            honored = asked.model_copy(
+                update={"resource_subscriptions": list(uris.values()) or None, "taskIds": ids or None}
+            )
             first = types.SubscriptionsAcknowledgedNotificationParams(notifications=honored, _meta=meta)
             await ctx.session.send_notification(
                 types.SubscriptionsAcknowledgedNotification(params=first), related_request_id=id
             )
-            async with aclosing(_changes(stream, uris)) as changes:
-                async for uri in changes:
-                    told = types.ResourceUpdatedNotificationParams(uri=uri, _meta=meta)
-                    await ctx.session.send_notification(
-                        types.ResourceUpdatedNotification(params=told), related_request_id=id
-                    )
+            followed = {Place("tasks", task) for task in ids}
+            async with aclosing(_changes(stream, {*uris, *followed})) as changes:
+                async for place in changes:
+                    if place in uris:
+                        told = types.ResourceUpdatedNotificationParams(uri=uris[place], _meta=meta)
+                        await ctx.session.send_notification(
+                            types.ResourceUpdatedNotification(params=told), related_request_id=id
+                        )
+                    if place in followed:
+                        status = await self.handles.told(who, place.name)
+                        await ctx.session.send_notification(
+                            TaskNotification(params=TaskStatus(**status, _meta=meta)),  # type: ignore[arg-type]
+                            related_request_id=id,
+                        )
         finally:
             self.streams -= 1
         return COMPLETE | {"_meta": meta}
+
+    async def _tasks(self, ctx: Context, who: Caller, ids: Any) -> list[str]:
+        """Those of the tasks that the caller may hear of, by the extension for tasks."""
+        if not ids:
+            return []
+        require_client_extension(ctx, TASKS)
+        if not isinstance(ids, list) or not all(isinstance(one, str) for one in ids):
+            raise MCPError(types.INVALID_PARAMS, "taskIds: must be a list of strings")
+        return await self.handles.seen(who, ids[:WATCHED_MAX])
 
     def _stream(self, who: Caller) -> Stream:
         try:
@@ -167,18 +204,18 @@ class Listening:
     async def _tell(self, watch: Watch) -> None:
         with contextlib.suppress(anyio.ClosedResourceError, anyio.BrokenResourceError, MCPError):
             async with aclosing(_changes(watch.stream, watch.uris)) as changes:
-                async for uri in changes:
-                    await watch.session.send_resource_updated(uri)
+                async for place in changes:
+                    await watch.session.send_resource_updated(watch.uris[place])
 
 
-async def _changes(stream: Stream, uris: dict[Place, str]) -> AsyncGenerator[str]:
-    """The resources among ``uris`` that change, each once a record; ends with the broker."""
+async def _changes(stream: Stream, places: Container[Place]) -> AsyncGenerator[Place]:
+    """Those among ``places`` that change, each once a record; ends with the broker."""
     with contextlib.suppress(Mq9Error):
         async with aclosing(stream.records()) as records:
             async for record in records:
                 for place in dict.fromkeys(touched(record["events"])):
-                    if place in uris:
-                        yield uris[place]
+                    if place in places:
+                        yield place
 
 
 def _session(ctx: Context) -> str:

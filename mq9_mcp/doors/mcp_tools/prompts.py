@@ -9,8 +9,6 @@ import json
 from collections.abc import Callable
 from typing import NamedTuple
 
-from mq9_mcp.broker.catalogue import CATALOGUE
-
 Given = dict[str, str]
 
 
@@ -34,19 +32,17 @@ class Prompt(NamedTuple):
 
 def _hand_over(given: Given) -> str:
     to = given.get("to")
-    find = "Find who fits best with agent_discover" if _has("agent_discover") else "Ask me who is to do it"
-    who = f"Send it to {_quoted(to)}" if to else f"{find}, and say whom you chose"
-    task = " task=true," if _has("task_get") else ""
-    follow = (
-        "Then follow it with task_get(wait_s=50) and tell me what came of it; answer what its worker asks."
-        if _has("task_get")
-        else 'Stay for the answer with wait_for="replied" and wait_s=50, and tell me what came of it.'
+    who = (
+        f"Send it to {_quoted(to)}"
+        if to
+        else "Find who fits best with agent_discover, and say whom you chose. Send it there"
     )
     return (
-        f"Hand this work over: {_quoted(given['work'])}.\n{who}, with mailbox_send:{task} a dedup_key made "
-        f"from the work, and everything that is needed to do it, as the receiver does not know our "
-        f"conversation.\n"
-        f"{follow}"
+        f"Hand this work over: {_quoted(given['work'])}.\n{who}, with mailbox_send: task=true, a dedup_key "
+        "made from the work, and everything that is needed to do it, as the receiver does not know our "
+        "conversation.\n"
+        "Then follow it with task_get(wait_s=50) and tell me what came of it; answer what its worker asks "
+        "with mailbox_send(task=...)."
     )
 
 
@@ -70,10 +66,9 @@ def _answer(given: Given) -> str:
         if given.get("answer")
         else "Draft an answer and show it to me."
     )
-    session = " Read what was said before with session_get." if _has("session_get") else ""
     return (
         f"Answer the question in message {_quoted(given['id'])}. Read it with "
-        f"mailbox_query({where}ids=[...]).{session}\n{said}\n"
+        f"mailbox_query({where}ids=[...]), and what was said before with session_get.\n{said}\n"
         "Then send it with mailbox_send(in_reply_to=...), and say that it is stored."
     )
 
@@ -131,10 +126,6 @@ def fits(prompt: str, gap: str) -> str | None:
     known = PROMPTS.get(prompt)
     kinds = [one.kind for one in known.gaps if one.name == gap] if known is not None else []
     return kinds[0] if kinds and kinds[0] else None
-
-
-def _has(command: str) -> bool:
-    return command in CATALOGUE
 
 
 def _quoted(text: str | None) -> str:

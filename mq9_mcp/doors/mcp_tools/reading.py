@@ -8,13 +8,12 @@ import mcp_types as types
 from mcp.shared.exceptions import MCPError
 
 from mq9_mcp.broker.broker import Broker
-from mq9_mcp.broker.catalogue import CATALOGUE
 from mq9_mcp.domain.errors import Mq9Error
 from mq9_mcp.domain.state import Caller
 from mq9_mcp.doors.mcp_tools.calling import COMPLETE, Context, Result, caller
 from mq9_mcp.doors.mcp_tools.prompts import fits
 from mq9_mcp.doors.mcp_tools.text import shown
-from mq9_mcp.doors.mcp_tools.uris import Place, nouns, place_of, template
+from mq9_mcp.doors.mcp_tools.uris import NOUNS, Place, place_of, template
 
 PLAIN = "text/plain"
 HISTORY = 20  # entries of a task's history, messages of a mailbox: a page
@@ -50,7 +49,7 @@ class Reading:
                 "description": noun.says,
                 "mimeType": PLAIN,
             }
-            for name, noun in nouns().items()
+            for name, noun in NOUNS.items()
         ]
         return COMPLETE | {"resourceTemplates": found}
 
@@ -64,7 +63,7 @@ class Reading:
         """What ``who`` may see at ``uri``; a protocol error if there is nothing."""
         place = place_of(uri)
         if place is None:
-            accepted = ", ".join(template(name) for name in nouns())
+            accepted = ", ".join(template(name) for name in NOUNS)
             raise not_found(uri, f"no such resource; accepted: {accepted}")
         try:
             return await self._reply(who, place)
@@ -96,7 +95,7 @@ class Reading:
             if kind == "mailboxes":
                 reply = await self.broker.call(who, "mailbox_list", {"prefix": start, "limit": PAGE})
                 found, more = [one["address"] for one in reply["mailboxes"]], reply["remaining"]
-            elif kind == "agents" and kind in nouns():
+            elif kind == "agents":
                 named = [one["name"] for one in await agents(self.broker, who)]
                 found = [name for name in named if name.startswith(start)]
                 found, more = found[:PAGE], max(0, len(found) - PAGE)
@@ -109,16 +108,13 @@ def _asked(params: types.CompleteRequestParams) -> str | None:
     """The kind of thing that a gap is for."""
     ref, gap = params.ref, params.argument.name
     if isinstance(ref, types.ResourceTemplateReference):
-        kinds = [name for name, noun in nouns().items() if template(name) == ref.uri and noun.place == gap]
+        kinds = [name for name, noun in NOUNS.items() if template(name) == ref.uri and noun.place == gap]
         return kinds[0] if kinds else None
-    kind = fits(ref.name, gap)
-    return kind if kind in nouns() else "mailboxes" if kind else None
+    return fits(ref.name, gap)
 
 
 async def agents(broker: Broker, who: Caller) -> list[dict[str, Any]]:
     """The registered agents by name, as far as a person could look through them."""
-    if "agent_discover" not in CATALOGUE:
-        return []
     found: list[dict[str, Any]] = []
     cursor: dict[str, Any] = {}
     for _ in range(PAGES_MAX):

@@ -16,6 +16,7 @@ from mq9_mcp import __version__
 from mq9_mcp.broker.broker import Broker
 from mq9_mcp.doors.mcp_tools.calling import COMPLETE, Context, Result, caller
 from mq9_mcp.doors.mcp_tools.desk import ToolDesk
+from mq9_mcp.doors.mcp_tools.handles import TASKS
 from mq9_mcp.doors.mcp_tools.listening import Listening
 from mq9_mcp.doors.mcp_tools.prompts import PROMPTS
 from mq9_mcp.doors.mcp_tools.reading import Reading
@@ -43,7 +44,8 @@ class Made(NamedTuple):
 def make_server(broker: Broker, toolsets: Collection[str] = ()) -> Made:
     """The server object of the MCP door."""
     desk, reading = ToolDesk(broker, tools_of(toolsets)), Reading(broker)
-    listening = Listening(broker, reading)
+    handles = desk.handles
+    listening = Listening(broker, reading, handles)
     server: Server[Any] = Server(
         "mq9",
         version=__version__,
@@ -65,9 +67,11 @@ def make_server(broker: Broker, toolsets: Collection[str] = ()) -> Made:
         "prompts/list": (types.PaginatedRequestParams, _prompts),
         "prompts/get": (types.GetPromptRequestParams, _prompt),
         "completion/complete": (types.CompleteRequestParams, reading.complete),
+        **handles.handlers(),
     }
     for method, (params, handler) in handlers.items():
         server.add_request_handler(method, params, handler)
+    server.extensions[TASKS] = {}
     server.middleware.append(_greet)
     return Made(server, listening)
 

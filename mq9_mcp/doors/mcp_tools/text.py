@@ -11,23 +11,9 @@ from typing import Any
 
 from mq9_mcp.domain.errors import Mq9Error
 from mq9_mcp.doors.mcp_tools.fence import Fence, as_json, word
+from mq9_mcp.doors.mcp_tools.forms import agent, entry, fits, message, receipt, result, task
 
 View = dict[str, Any]
-TEXT_CHARACTERS = 8_000  # of one part in a concise text: a model's reply is to leave room for its work
-_HEAD = (
-    "id",
-    "mailbox",
-    "from",
-    "verified",
-    "parts",
-    "lease",
-    "leased_until",
-    "attempt",
-    "fence",
-    "priority",
-)
-_BROKERS = ("task", "task_state", "in_reply_to", "created_at", "deliver_at", "expires_at")
-_SENDERS = ("session", "reply_to", "tags", "dead_letter", "checkpoint", "question")
 # Whose words are the broker's own, or the names of mailboxes and callers: only these stand outside.
 _PLAIN = frozenset(
     {
@@ -49,7 +35,6 @@ _PLAIN = frozenset(
 )
 _COUNTED = ("counts", "settings", "waiting")  # objects that hold no word of a caller
 _FULL_ONLY = ("settings",)
-_PART = ("text", "data", "raw", "url")
 
 
 def shown(reply: View, full: bool) -> str:
@@ -73,6 +58,9 @@ def refused(tool: str, error: Mq9Error) -> str:
 
 def _field(name: str, value: Any, fence: Fence, full: bool) -> Iterator[str]:
     form = _FORMS.get(name)
+    if form is not None and isinstance(value, dict) and fits(name, value):
+        yield from form(value, fence, full)
+        return
     if form is not None and isinstance(value, list):
         if not value:
             yield f"{name}: none"
@@ -118,95 +106,14 @@ def _plain(name: str, value: Any) -> str | None:
     return word(value) if name in _PLAIN or not isinstance(value, str) else None
 
 
-def _message(view: View, fence: Fence, full: bool) -> Iterator[str]:
-    sender = f"{word(view['from']) or 'somebody'} ({'' if view['verified'] else 'not '}verified)"
-    head = [f"message {view['id']} in {view['mailbox']} from {sender}, {view['priority']}"]
-    brokers = _BROKERS if full else [name for name in _BROKERS if name != "created_at"]
-    head += [f"{name} {word(view[name])}" for name in brokers if word(view.get(name))]
-    if view.get("attempt", 1) > 1:
-        head.append(f"attempt {view['attempt']}")
-    yield "; ".join(head)
-    if "lease" in view:
-        yield f"lease {view['lease']} until {view['leased_until']}, fence {view['fence']}"
-    for one in view.get("deliveries", ()):
-        yield f"group {as_json(one['group'])}: {one['state']}, attempt {one['attempt']}"
-    yield fence.around(sender, "\n".join(_written(view, full)))
-
-
-def _written(view: View, full: bool) -> Iterator[str]:
-    """What the sender wrote."""
-    for name in _SENDERS:
-        if view.get(name):
-            yield f"{name}: {as_json(view[name])}"
-    if full:
-        rest = {name: one for name, one in view.items() if name not in (*_HEAD, *_BROKERS, *_SENDERS)}
-        rest.pop("deliveries", None)
-        if rest:
-            yield as_json(rest)
-    for part in view["parts"]:
-        yield from _part(part, full)
-
-
-def _part(part: View, full: bool) -> Iterator[str]:
-    about = {name: one for name, one in part.items() if name not in _PART}
-    if about:
-        yield as_json(about)
-    if "text" in part:
-        yield _cut(part["text"], full)
-    elif "data" in part:
-        yield _cut(as_json(part["data"]), full)
-    elif "url" in part:
-        yield f"url: {part['url']}"
-    elif full:
-        yield f"base64: {part['raw']}"
-    else:
-        yield f'[{len(part["raw"]) * 3 // 4} bytes; detail="full" shows them in base64]'
-
-
-def _cut(text: str, full: bool) -> str:
-    if full or len(text) <= TEXT_CHARACTERS:
-        return text
-    left = len(text) - TEXT_CHARACTERS
-    rest = f'[{left} characters more; mailbox_query(ids=[...], detail="full") shows all]'
-    return f"{text[:TEXT_CHARACTERS]}\n{rest}"
-
-
-def _receipt(view: View, fence: Fence, full: bool) -> Iterator[str]:
-    line = f"message {view['id']} in {view['mailbox']}: "
-    line += "known already, nothing was stored again" if view["duplicate"] else "stored"
-    more = [f"{name} {word(view[name])}" for name in ("task", "reached") if word(view.get(name))]
-    yield "; ".join([line, *more])
-    if "routed" in view:
-        yield from _field("routed", view["routed"], fence, full)
-    if "reply" in view:
-        yield "the reply:"
-        yield from _message(view["reply"], fence, full)
-
-
-def _result(view: View, fence: Fence, full: bool) -> Iterator[str]:
-    name = f"message {view['id']}" if "id" in view else "a lease"
-    if not view["ok"]:
-        error = view["error"]
-        hint = f" Next: {error['hint']}." if error.get("hint") else ""
-        yield f"{name}: {view['outcome']} refused: {error['code']}: {error['message']}.{hint}"
-        return
-    until = f"; leased until {view['leased_until']}" if "leased_until" in view else ""
-    yield f"{name}: {view['outcome']} done{until}"
-    for follow_up in view.get("follow_ups", ()):
-        yield from _message(follow_up, fence, full)
-
-
-def _entry(view: View, fence: Fence, full: bool) -> Iterator[str]:
-    if "parts" in view:
-        yield from _message(view, fence, full)
-    else:
-        yield fence.around("agents and people", as_json(view))
-
-
 _FORMS: dict[str, Callable[[View, Fence, bool], Iterator[str]]] = {
-    "messages": _message,
-    "follow_ups": _message,
-    "entries": _entry,
-    "receipts": _receipt,
-    "results": _result,
+    "messages": message,
+    "follow_ups": message,
+    "entries": entry,
+    "receipts": receipt,
+    "results": result,
+    "tasks": task,
+    "task": task,
+    "agents": agent,
+    "agent": agent,
 }

@@ -6,26 +6,23 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
-from mq9_mcp.broker.catalogue import CATALOGUE
-
 SCHEME = "mq9://"
 OWN_SESSION = "mq9."  # and the id of a message that is alone in it
 
 
 class Noun(NamedTuple):
-    """A kind of resource: the placeholder in its template, the command that it needs, and words."""
+    """A kind of resource: the placeholder in its template, and words."""
 
     place: str
-    command: str
     title: str
     says: str
 
 
 NOUNS: dict[str, Noun] = {
-    "mailboxes": Noun("name", "mailbox_get", "Mailbox", "A mailbox: its counts and its newest messages."),
-    "sessions": Noun("id", "session_get", "Conversation", "A conversation in order, over all mailboxes."),
-    "tasks": Noun("id", "task_get", "Task", "A task: its state, results and history."),
-    "agents": Noun("name", "agent_discover", "Agent", "An agent: its card and how it is."),
+    "mailboxes": Noun("name", "Mailbox", "A mailbox: its counts and its newest messages."),
+    "sessions": Noun("id", "Conversation", "A conversation in order, over all mailboxes."),
+    "tasks": Noun("id", "Task", "A task: its state, results and history."),
+    "agents": Noun("name", "Agent", "An agent: its card and how it is."),
 }
 
 
@@ -41,11 +38,6 @@ class Place(NamedTuple):
         return f"{SCHEME}{self.noun}/{quote(self.name, safe='')}"
 
 
-def nouns() -> dict[str, Noun]:
-    """The kinds of which this version has the commands."""
-    return {name: noun for name, noun in NOUNS.items() if noun.command in CATALOGUE}
-
-
 def template(name: str) -> str:
     """The template of a kind."""
     return f"{SCHEME}{name}/{{{NOUNS[name].place}}}"
@@ -54,7 +46,7 @@ def template(name: str) -> str:
 def place_of(uri: str) -> Place | None:
     """The resource at ``uri``, or None if there can be none."""
     noun, _, name = uri.removeprefix(SCHEME).partition("/")
-    if not uri.startswith(SCHEME) or noun not in nouns() or not name or "/" in name:
+    if not uri.startswith(SCHEME) or noun not in NOUNS or not name or "/" in name:
         return None
     return Place(noun, unquote(name))
 
