@@ -52,8 +52,6 @@ def cell(value: Any) -> str:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, dict) and isinstance(value.get("code"), str):
-        return f"{value['code']}: {value.get('message', '')}"
     if isinstance(value, dict | list):
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return str(value)
@@ -200,7 +198,13 @@ def _show_list(name: str, things: list[Any]) -> None:
 
 
 def _getter(name: str) -> Callable[[Thing], str]:
-    return lambda one: cell(one.get(name))
+    return lambda one: _refusal(one[name]) if name == "error" and name in one else cell(one.get(name))
+
+
+def _refusal(error: Thing) -> str:
+    """What went wrong with one item, and what to do about it."""
+    hint = f" (hint: {error['hint']})" if error.get("hint") else ""
+    return f"{error['code']}: {error['message']}{hint}"
 
 
 def _flat(thing: Thing, prefix: str = "") -> Iterable[tuple[str, str]]:

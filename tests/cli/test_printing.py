@@ -90,12 +90,14 @@ def test_messages_in_a_table_show_no_control_characters(capsys: pytest.CaptureFi
 
 
 def test_every_shape_of_a_reply_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    show({"results": [{"id": 1, "ok": False, "error": {"code": "LEASE_LOST", "message": "gone"}}]})
+    refused = [{"code": "LEASE_LOST", "message": "gone"}, {"code": "X", "message": "no", "hint": "do so"}]
+    show({"results": [{"id": 1, "ok": False, "error": error} for error in refused]})
     show({"agent": {"name": "anna", "card": {"skills": ["cats"]}}, "created": True})
     show({"receipts": []})
     show({"deleted": 2, "cancel_requested": []})
     out = capsys.readouterr().out
-    assert "LEASE_LOST: gone" in out
+    assert "LEASE_LOST: gone\n" in out
+    assert "X: no (hint: do so)\n" in out
     assert 'card.skills  ["cats"]' in out
     assert "created      yes" in out
     assert "no receipts" in out
@@ -114,6 +116,7 @@ def test_parts_of_every_kind_have_words() -> None:
 
 def test_values_in_cells() -> None:
     assert [cell(one) for one in (None, True, 3, "x", [1, 2])] == ["", "yes", "3", "x", "[1,2]"]
+    assert first_words({"parts": [{"data": {"code": "EUR", "sum": 7}}]}) == '{"code":"EUR","sum":7}'
     deliveries = [{"group": "default", "state": "acked"}, {"group": "audit", "state": "waiting"}]
     assert state_of({"deliveries": deliveries}) == "acked, audit: waiting"
 
