@@ -74,11 +74,26 @@ def show_message(message: Thing) -> None:
     if "attempt" in message:
         head.append(f"attempt {message['attempt']}")
     print(clean(", ".join(head)))
-    for name in ("tags", "session", "task", "reply_to", "leased_until", "lease"):
-        if message.get(name):
+    for name in ("tags", "session", "task", "task_state", "checkpoint", "reply_to", "leased_until", "lease"):
+        if name in message and message[name] != []:
             print(f"  {name.replace('_', ' ')}: {clean(cell(message[name]))}")
+    if "question" in message:
+        print("  question:")
+        _show_parts(message["question"], "  ? ")
+    _show_parts(message, "  | ")
+    show_follow_ups(message.get("follow_ups", ()))
+
+
+def show_follow_ups(messages: Sequence[Thing]) -> None:
+    """What was said to a worker meanwhile."""
+    for one in messages:
+        print(clean(f"  follow-up {one['id']}, from {one['from']}, {age(one['created_at'])} old"))
+        _show_parts(one, "  + ")
+
+
+def _show_parts(message: Thing, indent: str) -> None:
     for part in message.get("parts", ()):
-        print_text(_part(part), "  | ")
+        print_text(_part(part), indent)
 
 
 def _part(part: Thing) -> str:
@@ -235,6 +250,7 @@ _VIEWS: dict[str, Callable[[Any], None]] = {
     "mailboxes": lambda things: show_table("mailboxes", things, MAILBOX),
     "tasks": _show_tasks,
     "agents": lambda things: show_table("agents", things, AGENT),
+    "follow_ups": show_follow_ups,
     "entries": lambda things: show_table("entries", things, ENTRY),
     "remaining": _more,
 }

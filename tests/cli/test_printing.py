@@ -173,3 +173,25 @@ def test_tasks_and_agents_have_a_line_each(capsys: pytest.CaptureFixture[str]) -
     assert capsys.readouterr().out.splitlines()[1].split() == ["bob", "busy", "works"]
     show({"tasks": [], "remaining": 0})
     assert capsys.readouterr().out == "no tasks\n"
+
+
+def test_work_is_shown_with_all_that_its_worker_needs(capsys: pytest.CaptureFixture[str]) -> None:
+    more = message(id=9, parts=[{"text": "in grams"}])
+    asked = {"from": "bob", "created_at": wire_time(0), "parts": [{"text": "The dog too?"}]}
+    work = message(
+        lease="1.7.x",
+        task="task-1",
+        task_state="working",
+        checkpoint={"weighed": ["Tom"]},
+        question=asked,
+        follow_ups=[more],
+    )
+    show({"messages": [work], "remaining": 0})
+    out = capsys.readouterr().out
+    assert "  task state: working\n" in out
+    assert '  checkpoint: {"weighed":["Tom"]}\n' in out
+    assert "  question:\n  ? The dog too?\n  | " in out
+    assert "  follow-up 9, from boss, " in out
+    assert out.endswith("  + in grams\n")
+    show({"task": {"id": "task-1"}, "follow_ups": [more]})
+    assert "  + in grams\n" in capsys.readouterr().out
