@@ -94,7 +94,7 @@ def _refusal(model: type[Command], arguments: Any, text: str) -> Refused:
     problem = _PATH.sub("", text)
     if unknown := _UNKNOWN.search(problem):
         where = f"{path}.{_plain(unknown[1])}" if path else _plain(unknown[1])
-        names = ", ".join(model.__struct_encode_fields__)
+        names = ", ".join(_names(model, path))
         return Refused("INVALID_ARGUMENT", f"{where}: unknown; accepted: {names}", "leave it out")
     if missing := _MISSING.search(problem):
         where = f"{path}.{missing[1]}" if path else missing[1]
@@ -127,6 +127,18 @@ def _plainly(problem: str) -> str:
 
 def _words(model: type[Command], path: str) -> list[str]:
     """The words that the argument at ``path`` may be, if it is one of a few."""
+    found = _types_at(model, path)
+    return [str(value) for one in found if isinstance(one, types.LiteralType) for value in one.values]
+
+
+def _names(model: type[Command], path: str) -> list[str]:
+    """The names that an object at ``path`` may have."""
+    found = _types_at(model, path)
+    return [field.encode_name for one in found if isinstance(one, types.StructType) for field in one.fields]
+
+
+def _types_at(model: type[Command], path: str) -> list[types.Type]:
+    """What the argument at ``path`` may be; all of the arguments where it is empty."""
     found: list[types.Type] = [types.type_info(model)]
     for step in _STEP.findall(path):
         inner: list[types.Type] = []
@@ -136,7 +148,7 @@ def _words(model: type[Command], path: str) -> list[str]:
             elif isinstance(one, types.ListType):
                 inner.append(one.item_type)
         found = inner
-    return [str(v) for one in _alternatives(found) if isinstance(one, types.LiteralType) for v in one.values]
+    return list(_alternatives(found))
 
 
 def _alternatives(found: list[types.Type]) -> Iterator[types.Type]:

@@ -67,3 +67,37 @@ def test_a_refusal_says_what_is_accepted_in_words(arguments: dict[str, Any], wor
         read_arguments("mailbox_send", arguments)
     assert refused.value.message.startswith(words)
     assert "regex" not in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "words"),
+    [
+        ("mailbox_send", {"task": {"timeout": 1}}, "task.timeout: unknown; accepted: timeout_s"),
+        (
+            "mailbox_create",
+            {"settings": {"retention": {"age": 1}}},
+            "settings.retention.age: unknown; accepted: age_s, bytes",
+        ),
+        (
+            "task_update",
+            {"task": "t", "lease": "l", "progress": {"don": 1}},
+            "progress.don: unknown; accepted: done, total, note",
+        ),
+        (
+            "mailbox_ack",
+            {"items": [{"lease": "l", "outcme": "ack"}]},
+            "items[0].outcme: unknown; accepted: lease, outcome, ",
+        ),
+        (
+            "mailbox_ack",
+            {"items": [{"lease": "l"}], "send": {"txt": 1}},
+            "send.txt: unknown; accepted: to, text",
+        ),
+    ],
+)
+def test_an_unknown_name_within_an_argument_is_told_what_is_accepted_there(
+    name: str, arguments: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(Refused) as refused:
+        read_arguments(name, arguments)
+    assert refused.value.message.startswith(words)
