@@ -101,3 +101,22 @@ def test_an_unknown_name_within_an_argument_is_told_what_is_accepted_there(
     with pytest.raises(Refused) as refused:
         read_arguments(name, arguments)
     assert refused.value.message.startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "words"),
+    [
+        ("mailbox_fetch", {"lease_s": 0}, "lease_s: 0; accepted: 1 to 43200"),
+        ("task_get", {"task": "t", "wait_s": 100}, "wait_s: 100; accepted: 0 to 50"),
+        ("agent_report", {"status": "busy", "load": 1.5}, "load: 1.5; accepted: 0 to 1"),
+        ("mailbox_send", {"task": {"timeout_s": 0}}, "task.timeout_s: 0; accepted: over 0 to 315360000"),
+        ("mailbox_fetch", {"max": 1.5}, "max: 1.5; expected int, got float"),
+        ("mailbox_send", {"in_reply_to": 0}, "in_reply_to: 0; expected int >= 1"),
+    ],
+)
+def test_a_number_that_is_out_of_its_range_is_told_the_range(
+    name: str, arguments: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(Refused) as refused:
+        read_arguments(name, arguments)
+    assert refused.value.message == words
