@@ -27,10 +27,12 @@ def show(reply: Thing) -> None:
         elif isinstance(value, list):
             _show_list(name, value)
         elif isinstance(value, dict):
-            fields += _flat(value)
+            fields += _flat({key: one for key, one in value.items() if key != "history"})
         else:
             fields.append((name.replace("_", " "), cell(value)))
     print_fields(fields)
+    if history := reply.get("task", {}).get("history"):
+        show_table("history", history, HISTORY)
 
 
 def age(at: str) -> str:
@@ -186,6 +188,40 @@ ENTRY: Sequence[Column] = (
     ("to", lambda one: cell(one.get("mailbox"))),
     ("id", lambda one: cell(one.get("id"))),
     ("what", lambda one: first_words(one) if one["kind"] == "message" else f"{one['task']}: {one['state']}"),
+)
+
+
+def entry_words(entry: Thing, width: int = WORDS_WIDTH) -> str:
+    """What an entry of a task's history says, on one line."""
+    words: list[str] = []
+    if "progress" in entry:
+        words.append(progress_words(entry["progress"], width))
+    elif "artifact" in entry:
+        artifact = entry["artifact"]
+        words += [artifact.get("name", artifact["artifact_id"]), first_words(artifact, width)]
+    elif "checkpoint" in entry:
+        words.append(cut(cell(entry["checkpoint"]), width))
+    elif "parts" in entry:
+        words.append(first_words(entry, width))
+    if "reason" in entry:
+        words.append(f"({entry['reason']})")
+    return " ".join(filter(None, words))
+
+
+def progress_words(progress: Thing, width: int = WORDS_WIDTH) -> str:
+    """How far a worker says that it is."""
+    done = cell(progress.get("done", ""))
+    total = f"/{cell(progress['total'])}" if "total" in progress else ""
+    return " ".join(filter(None, (done + total, cut(progress.get("note", ""), width))))
+
+
+HISTORY: Sequence[Column] = (
+    ("entry", lambda one: str(one["number"])),
+    ("age", lambda one: age(one["at"])),
+    ("state", lambda one: str(one["state"])),
+    ("what", lambda one: str(one["kind"])),
+    ("from", lambda one: str(one["from"])),
+    ("words", entry_words),
 )
 
 

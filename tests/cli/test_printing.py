@@ -195,3 +195,20 @@ def test_work_is_shown_with_all_that_its_worker_needs(capsys: pytest.CaptureFixt
     assert out.endswith("  + in grams\n")
     show({"task": {"id": "task-1"}, "follow_ups": [more]})
     assert "  + in grams\n" in capsys.readouterr().out
+
+
+def test_the_history_of_a_task_has_a_line_for_each_entry(capsys: pytest.CaptureFixture[str]) -> None:
+    at = {"at": wire_time(0), "from": "bob"}
+    history = [
+        {"number": 1, "kind": "leased", "state": "working", **at},
+        {"number": 2, "kind": "progress", "state": "working", "progress": {"done": 1, "total": 3}, **at},
+        {"number": 3, "kind": "artifact", "state": "working", "artifact": {"artifact_id": "a"}, **at},
+        {"number": 4, "kind": "checkpoint", "state": "working", "checkpoint": {"n": 1}, **at},
+        {"number": 5, "kind": "status", "state": "canceled", "reason": "CANCELED", "parts": [], **at},
+    ]
+    show({"task": {"id": "task-1", "history": history}})
+    name, heads, *lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert name == ["id", "task-1"]
+    assert heads == ["ENTRY", "AGE", "STATE", "WHAT", "FROM", "WORDS"]
+    assert [line[0] for line in lines] == ["1", "2", "3", "4", "5"]
+    assert [line[5:] for line in lines] == [[], ["1/3"], ["a"], ['{"n":1}'], ["(CANCELED)"]]
