@@ -68,6 +68,24 @@ def test_a_daemon_is_started_once_found_and_stopped(anywhere: Person, tmp_path: 
         stop(data)
 
 
+@pytest.mark.parametrize("command", ["daemon status", "daemon stop", "daemon start", "mailbox list", "serve"])
+@pytest.mark.parametrize("place", ["file", "file/below"])
+def test_a_data_path_that_can_be_no_directory_is_refused_in_words(
+    anywhere: Person, tmp_path: Path, place: str, command: str
+) -> None:
+    (tmp_path / "file").write_text("kept")
+    code = anywhere.mq9(*command.split(), "--data", str(tmp_path / place))
+    assert code == (exits.FAILED if command == "serve" else exits.UNAVAILABLE)
+    assert f"{tmp_path / place} cannot be a data directory: Not a directory" in anywhere.err
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_a_directory_that_cannot_be_made_is_refused_in_words(anywhere: Person, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "gone" / "data")
+    assert anywhere.mq9("daemon", "start", "--data", str(tmp_path / "link")) == exits.UNAVAILABLE
+    assert f"{tmp_path / 'link'} cannot be a data directory: File exists" in anywhere.err
+
+
 def test_a_call_without_a_broker_says_what_to_start(anywhere: Person) -> None:
     code = anywhere.mq9("mailbox", "list", "--url", "http://127.0.0.1:9", "--timeout", "0.1")
     assert code == exits.UNAVAILABLE

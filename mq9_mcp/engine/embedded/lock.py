@@ -76,6 +76,15 @@ def taken(folder: Path, owner: dict[str, object]) -> Unavailable:
     )
 
 
+def unusable(folder: Path, error: OSError) -> Unavailable:
+    """What somebody is told whose data directory cannot be one, such as a path below a file."""
+    return Unavailable(
+        "STORAGE_UNAVAILABLE",
+        f"{folder} cannot be a data directory: {error.strerror}",
+        "name a directory that you may write to, or one that can be made, with --data or MQ9_DATA",
+    )
+
+
 def owner_of(folder: Path) -> dict[str, object] | None:
     """What the living owner of the directory says of itself; None if nobody owns it.
 
@@ -85,6 +94,8 @@ def owner_of(folder: Path) -> dict[str, object] | None:
         fd = os.open(folder / LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise unusable(folder, error) from None
     try:
         return None if _locked(fd, fcntl.LOCK_SH) else read_owner(folder)
     finally:
