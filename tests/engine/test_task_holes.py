@@ -10,9 +10,10 @@ from pathlib import Path
 import duckdb
 
 from mq9_mcp.engine.embedded.repair import repair
+from mq9_mcp.engine.embedded.salvage import Memory, mend
 from mq9_mcp.engine.embedded.segments import JOURNAL_FOLDER
-from mq9_mcp.engine.embedded.tables import TABLES_FILE
-from tests.support import opened, texts
+from mq9_mcp.engine.embedded.tables import TABLES_FILE, Tables
+from tests.support import START_MS, opened, texts
 
 
 async def _with_words(folder: Path) -> tuple[str, str]:
@@ -34,6 +35,26 @@ async def _with_words(folder: Path) -> tuple[str, str]:
             message="which?",
         )
     return asking["task"], working["task"]
+
+
+def test_a_message_is_the_work_of_its_task_also_when_a_repair_lost_which_one(tmp_path: Path) -> None:
+    asking, working = asyncio.run(_with_words(tmp_path))
+    with closing(Tables(tmp_path / TABLES_FILE)) as tables:
+        tables.con.execute("delete from task_messages")
+        mend(tables, Memory(), tables.meta("folded_seq"), START_MS, "local")
+
+    async def body() -> None:
+        async with opened(tmp_path) as desk:
+            await desk.call("mailbox_send", task=asking, text="this one")
+            await desk.pass_time(400)
+            jobs = await desk.fetch()
+            assert {job["task"] for job in jobs} == {asking, working}
+            for job in jobs:
+                assert not (await desk.settle(job))["ok"], "an open task's message is not acked"
+                update = {"task": job["task"], "lease": job["lease"], "state": "completed"}
+                await desk.call("task_update", "bob", **update)
+
+    asyncio.run(body())
 
 
 def test_tasks_whose_words_are_lost_are_shown_and_worked_on(tmp_path: Path) -> None:
