@@ -84,6 +84,7 @@ class FolderProcess:
             self._join = thread.join
         self._pipe = Connection(ours.detach())
         self._loop.add_reader(self._pipe.fileno(), self._readable)
+        os.set_blocking(self._pipe.fileno(), True)  # uvloop took that; a long answer comes in pieces
         self._started.set()
         self._announce()
 
