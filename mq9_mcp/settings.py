@@ -328,7 +328,7 @@ def _file(flags: Mapping[str, Any], environ: Mapping[str, str], data: Path) -> t
 def _file_values(file: Path, named: str) -> dict[str, Any]:
     try:
         values = tomllib.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         if not named:
             return {}
         raise Refused(

@@ -59,12 +59,12 @@ async def task_view_from_tables(engine: Source, task: Task) -> dict[str, Any]:
 
 
 def view_of(task: Task, rows: list[Any]) -> dict[str, Any]:
-    """A task as the wire shows it, with words from the rows of its history."""
+    """A task as the wire shows it, with words from the rows of its history; a repair may have lost some."""
     view = _head(task, [_decode(detail) for _, kind, _, detail in rows if kind == "artifact"])
     last = {kind: detail for _, kind, _, detail in rows}
-    if task.progress:
+    if task.progress and "progress" in last:
         view["progress"] = _decode(last["progress"])
-    if task.status:
+    if task.status and "status" in last:
         view["status_message"] = _message(last["status"])
     return view
 
@@ -106,22 +106,25 @@ def artifacts(pieces: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 async def put_words(engine: Source, places: list[Words]) -> None:
-    """Replace places and message ids in parts of a reply by the words that stand there."""
+    """Replace places and message ids in parts of a reply by the words that stand there.
+
+    Words that a repair lost are left out: the work goes on without them.
+    """
     for task, one in places:
-        if "checkpoint" in one:
-            body = engine.journal.read(*read_place(one["checkpoint"]))
-            one["checkpoint"] = _decode(body or await _from_tables(engine, "last_checkpoint", task))
-        if "question" in one:
-            body = engine.journal.read(*read_place(one["question"]))
-            one["question"] = _message(body or await _from_tables(engine, "last_question", task))
+        for name, read in (("checkpoint", _decode), ("question", _message)):
+            if name not in one:
+                continue
+            place = one.pop(name)
+            body = engine.journal.read(*read_place(place)) or await _from_tables(engine, f"last_{name}", task)
+            if body is not None:
+                one[name] = read(body)
         if "follow_ups" in one:
             one["follow_ups"] = await engine.copies(one["follow_ups"])
 
 
-async def _from_tables(engine: Source, name: str, task: str) -> str:
+async def _from_tables(engine: Source, name: str, task: str) -> str | None:
     row = await engine.read_row(name, [task])
-    assert row is not None
-    return str(row[0])
+    return None if row is None else str(row[0])
 
 
 async def task_history(engine: Source, task: str, through: int, most: int) -> list[dict[str, Any]]:

@@ -48,6 +48,17 @@ delete from tasks where ended_at is null and (
     )
 )
 
+-- name: mend_task_messages
+insert into task_messages
+select message, min(task) from (
+    select first as message, id as task from tasks
+    union all select cast(json_extract(record, '$.work') as bigint), id from tasks where ended_at is null
+    union all select message, task from task_events
+) named
+where message in (select id from messages) and task in (select id from tasks)
+    and message not in (select message from task_messages)
+group by message
+
 -- name: tasks_of_messages
 select message, task from task_messages where message between ? and ? and list_contains(?, message)
 
