@@ -97,13 +97,16 @@ def test_a_full_server_says_when_to_come_again_and_listeners_take_no_room(tmp_pa
                 assert (await call(client, "tools/list")).status_code == 200
                 with Line(server.url) as line:
                     line.begin("/v1/mailbox_query", JSON, 2)
-                    while (answer := await call(client, "tools/list")).status_code == 200:
+                    while "mq9_calls_in_work 1.0" not in (await client.get("/metrics")).text:
                         pass
+                    answer = await call(client, "tools/list")
                     assert answer.status_code == 429
                     assert answer.json()["error"]["code"] == "RATE_LIMITED"
                     assert answer.headers["retry-after"] == "1"
                     line.write(b"{}")
                     line.answer()
+                while "mq9_calls_in_work 0.0" not in (await client.get("/metrics")).text:
+                    pass
                 sent = await call(
                     client, "tools/call", name="mailbox_send", arguments={"to": "anna", "text": "x"}
                 )
