@@ -77,3 +77,21 @@ def test_ended_tasks_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         assert {(await get(desk, task))["state"] for task in ended} == {"completed"}
 
     run(body, tmp_path, "jobs")
+
+
+def test_a_history_is_given_in_pieces_that_fit_into_a_reply(tmp_path: Path) -> None:
+    async def body(desk: Desk) -> None:
+        task, message = await begin(desk)
+        for _ in range(7):
+            await update(desk, message, message="x" * 1_000_000)
+        version = (await get(desk, task))["version"]
+        history = (await get(desk, task, history=100))["history"]
+        assert [entry["number"] for entry in history] == list(range(version - 4, version + 1))
+        told: list[int] = []
+        while not told or told[-1] < version:
+            entries = await desk.engine.task_events(task, told[-1] if told else 0, version)
+            assert sum(len(str(entry)) for entry in entries) < limit("fetch_bytes_max") + 1_100_000
+            told += [entry["number"] for entry in entries]
+        assert told == list(range(1, version + 1))
+
+    run(body, tmp_path, "jobs")
