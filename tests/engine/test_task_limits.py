@@ -95,3 +95,18 @@ def test_a_history_is_given_in_pieces_that_fit_into_a_reply(tmp_path: Path) -> N
         assert told == list(range(1, version + 1))
 
     run(body, tmp_path, "jobs")
+
+
+def test_checkpoints_count_in_a_fetch_reply(tmp_path: Path) -> None:
+    async def body(desk: Desk) -> None:
+        await desk.call("mailbox_send", messages=[{"to": "jobs", "text": "go", "task": True}] * 40)
+        for message in await desk.fetch("jobs", max=40):
+            await update(desk, message, checkpoint="x" * 250_000)
+            await desk.settle(message, "release")
+        messages = await desk.fetch("jobs", max=40)
+        assert len(messages) == limit("fetch_bytes_max") // 251_000
+        rest = await desk.fetch("jobs", max=40)
+        assert len(rest) == len(messages)
+        assert {one["id"] for one in rest}.isdisjoint(one["id"] for one in messages)
+
+    run(body, tmp_path, "jobs")
