@@ -9,6 +9,7 @@ import msgspec
 from msgspec import structs
 
 from mq9_mcp.domain.clock import wire_time
+from mq9_mcp.domain.limits import limit
 from mq9_mcp.domain.names import own_session
 from mq9_mcp.domain.plan import Words
 from mq9_mcp.domain.task import Task, read_place
@@ -16,6 +17,7 @@ from mq9_mcp.engine.embedded.journal import Journal
 
 _decode = msgspec.json.decode
 _STEPS_MAX = 1_000  # read at a time
+BYTES_MAX = limit("fetch_bytes_max")  # of entries; the one that goes past it is still given
 _SHOWN = ("from", "created_at", "parts")
 
 
@@ -128,14 +130,15 @@ async def _from_tables(engine: Source, name: str, task: str) -> str | None:
 
 
 async def task_history(engine: Source, task: str, through: int, most: int) -> list[dict[str, Any]]:
-    """The last ``most`` entries of a task's history up to a number, oldest first."""
-    rows = await engine.read_rows("task_history", [task, through, most])
+    """The last ``most`` entries of a task's history up to a number, oldest first; fewer if they are large."""
+    rows = await engine.read_rows("task_history", [task, through, most, BYTES_MAX])
     return [_entry(row) for row in reversed(rows)]
 
 
 async def task_steps(engine: Source, task: str, after: int, through: int) -> list[dict[str, Any]]:
-    """The first entries behind ``after``, at most 1,000."""
-    return [_entry(row) for row in await engine.read_rows("task_steps", [task, after, through, _STEPS_MAX])]
+    """The first entries behind ``after``, at most 1,000, and no more than a reply holds."""
+    rows = await engine.read_rows("task_steps", [task, after, through, _STEPS_MAX, BYTES_MAX])
+    return [_entry(row) for row in rows]
 
 
 def _entry(row: tuple[Any, ...]) -> dict[str, Any]:

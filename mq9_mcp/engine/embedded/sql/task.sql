@@ -37,8 +37,10 @@ where task = ? and kind = 'status' and state in ('input-required', 'auth-require
 order by number desc limit 1
 
 -- name: task_history
-select number, happened_at, kind, state, who, message, reason, detail from task_events
-where task = ? and number <= ? order by number desc limit ?
+select number, happened_at, kind, state, who, message, reason, detail from (
+    select *, sum(coalesce(strlen(detail), 0)) over (order by number desc) - coalesce(strlen(detail), 0) as before
+    from (select * from task_events where task = ? and number <= ? order by number desc limit ?)
+) where before < ? order by number desc
 
 -- name: mend_tasks
 delete from tasks where ended_at is null and (
@@ -63,5 +65,7 @@ group by message
 select message, task from task_messages where message between ? and ? and list_contains(?, message)
 
 -- name: task_steps
-select number, happened_at, kind, state, who, message, reason, detail from task_events
-where task = ? and number > ? and number <= ? order by number limit ?
+select number, happened_at, kind, state, who, message, reason, detail from (
+    select *, sum(coalesce(strlen(detail), 0)) over (order by number) - coalesce(strlen(detail), 0) as before
+    from (select * from task_events where task = ? and number > ? and number <= ? order by number limit ?)
+) where before < ? order by number
