@@ -74,6 +74,7 @@ class Place(NamedTuple):
 def serve_noop() -> None:
     """Run an application of the SDK whose one tool does nothing; prints its address as the first line."""
     from mcp.server import MCPServer
+    from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 
     server: MCPServer[Any] = MCPServer("noop", log_level="ERROR")
 
@@ -82,8 +83,7 @@ def serve_noop() -> None:
         return "message 1 in box: stored"
 
     server.tool(structured_output=False)(mailbox_send)
-    server.streamable_http_app(json_response=True)
-    serve(server.session_manager)
+    serve(StreamableHTTPSessionManager(server._lowlevel_server, json_response=True))
 
 
 def serve_bare() -> None:
@@ -95,7 +95,7 @@ def serve_bare() -> None:
     async def call(_ctx: Any, _params: types.CallToolRequestParams) -> dict[str, Any]:
         return {"resultType": "complete", "content": [{"type": "text", "text": "message 1 in box: stored"}]}
 
-    server: Server[Any] = Server("bare", get_tool_input_schema=lambda _name: {})
+    server: Server[Any] = Server("bare", get_tool_input_schema=lambda _name: None)
     server.add_request_handler("tools/call", types.CallToolRequestParams, call)
     serve(StreamableHTTPSessionManager(server, json_response=True))
 

@@ -356,8 +356,8 @@ def _group_ended(plan: Plan, event: e.GroupEnded) -> None:
 
 def _group_made(plan: Plan, event: e.GroupMade) -> None:
     """A group ``default`` that begins after a task's message: nobody is going to work on it."""
-    if event.name != DEFAULT_GROUP:
-        return
+    if event.name != DEFAULT_GROUP or not event.start_id:
+        return  # most begin at the first message, and there may be very many tasks
     for known in [task for task in plan.state.tasks.values() if task.mailbox == event.mailbox and task.work]:
         mail = plan.state.mails.get(known.work)
         task = open_task(plan, known.id)

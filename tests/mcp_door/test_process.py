@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +17,7 @@ from tests.mcp_door.host import BOTH, request
 from tests.serve.http import JSON, Line
 from tests.serve.process import Server, serving
 
+ROOT = Path(__file__).parents[2]
 AGENT = {"mq9-agent": "anna"}
 BOX = "mq9://mailboxes/anna"
 Body = Callable[[httpx.AsyncClient], Coroutine[Any, Any, None]]
@@ -114,3 +118,14 @@ def test_a_full_server_says_when_to_come_again_and_listeners_take_no_room(tmp_pa
                 assert await anext(line async for line in told if BOX in line)
 
         run(server, body)
+
+
+def test_the_benchmark_named_like_the_sdk_does_not_hide_it() -> None:
+    command = [sys.executable, str(ROOT / "benchmarks" / "mcp.py"), "--serve", "noop"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline().startswith("http://127.0.0.1:")
+        finally:
+            process.terminate()

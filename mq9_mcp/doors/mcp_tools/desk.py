@@ -41,11 +41,6 @@ class ToolDesk:
         self.asking = Asking(self.handles)
         self._listed = COMPLETE | {"tools": [tool.as_dict() for tool in tools.values()]}
 
-    def input_schema(self, name: str) -> dict[str, Any] | None:
-        """The schema of a tool's arguments, for the SDK's check of headers."""
-        tool = self.tools.get(name)
-        return None if tool is None else tool.input
-
     async def list(self, ctx: Context, params: types.PaginatedRequestParams | None) -> Result:  # noqa: ARG002
         """All tools, in the same order for everybody."""
         return self._listed

@@ -10,6 +10,7 @@ from mcp.server.caching import CacheableMethod, CacheHint
 from mcp.server.context import CallNext, HandlerResult
 from mcp.server.lowlevel import Server
 from mcp.shared.exceptions import MCPError
+from opentelemetry.trace import ProxyTracerProvider, get_tracer_provider
 from pydantic import BaseModel
 
 from mq9_mcp import __version__
@@ -53,7 +54,7 @@ def make_server(broker: Broker, toolsets: Collection[str] = ()) -> Made:
         description="Durable mail, tasks and discovery for agents.",
         instructions=INSTRUCTIONS,
         cache_hints=cast("dict[CacheableMethod, CacheHint]", HINTS),
-        get_tool_input_schema=desk.input_schema,
+        get_tool_input_schema=_nothing_in_headers,
     )
     handlers: dict[str, tuple[type[BaseModel], Any]] = {
         "tools/list": (types.PaginatedRequestParams, desk.list),
@@ -71,9 +72,15 @@ def make_server(broker: Broker, toolsets: Collection[str] = ()) -> Made:
     }
     for method, (params, handler) in handlers.items():
         server.add_request_handler(method, params, handler)
+    if isinstance(get_tracer_provider(), ProxyTracerProvider):
+        server.middleware.clear()  # the SDK's spans, which nobody collects in this process
     server.extensions[TASKS] = {}
     server.middleware.append(_greet)
     return Made(server, listening)
+
+
+def _nothing_in_headers(name: str) -> None:
+    """No argument goes into a header. The SDK would look through the schema for one with each call."""
 
 
 async def _greet(ctx: Context, call_next: CallNext) -> HandlerResult:
