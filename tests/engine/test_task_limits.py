@@ -110,3 +110,24 @@ def test_checkpoints_count_in_a_fetch_reply(tmp_path: Path) -> None:
         assert {one["id"] for one in rest}.isdisjoint(one["id"] for one in messages)
 
     run(body, tmp_path, "jobs")
+
+
+def test_a_list_of_tasks_is_given_in_pages_that_fit_into_a_reply(tmp_path: Path) -> None:
+    async def body(desk: Desk) -> None:
+        await desk.call("mailbox_send", messages=[{"to": "jobs", "text": "go", "task": True}] * 7)
+        for message in await desk.fetch("jobs", max=7):
+            piece = {"artifact_id": "a", "text": "x" * 900_000}
+            await update(desk, message, artifacts=[piece], message="x" * 1_000_000)
+        seen, cursor = [], {}
+        while True:
+            page = await desk.call("task_list", limit=100, **cursor)
+            assert len(page["tasks"]) <= 5
+            assert all(task["artifacts"] == [{"artifact_id": "a"}] for task in page["tasks"])
+            seen += [task["id"] for task in page["tasks"]]
+            assert page["remaining"] == 7 - len(seen)
+            if "next_cursor" not in page:
+                break
+            cursor = {"cursor": page["next_cursor"]}
+        assert len({*seen}) == 7
+
+    run(body, tmp_path, "jobs")

@@ -13,7 +13,7 @@ from mq9_mcp.domain.task_commands import TaskList
 from mq9_mcp.engine.embedded.query import read_cursor
 from mq9_mcp.engine.embedded.tables import SQL
 from mq9_mcp.engine.embedded.task_rows import decode_task
-from mq9_mcp.engine.embedded.task_words import view_of
+from mq9_mcp.engine.embedded.task_words import BYTES_MAX, view_of
 
 _EQUAL = ("mailbox", "session", "asker", "worker", "state")
 RETENTION_MS = limit("task_retention_s") * 1000
@@ -38,20 +38,29 @@ def list_tasks(con: duckdb.DuckDBPyConnection, command: TaskList, principal: str
         f"select first, record from tasks where {condition} order by first desc limit {command.limit}",
         arguments,
     ).fetchall()
-    reply: dict[str, Any] = {"tasks": [_view(con, decode_task(row[1])) for row in rows], "remaining": 0}
-    if len(rows) == command.limit:
-        arguments["cursor"] = rows[-1][0]
+    views = _views(con, [decode_task(record) for _, record in rows])
+    reply: dict[str, Any] = {"tasks": views, "remaining": 0}
+    if views and (len(rows) == command.limit or len(views) < len(rows)):
+        last = rows[len(views) - 1][0]
+        arguments["cursor"] = last
         condition = " and ".join([*(one for one in where if one != "first < $cursor"), "first < $cursor"])
         left = con.execute(
             f"select count(*) from (select 1 from tasks where {condition} limit {REMAINING_MAX})", arguments
         ).fetchone()
         reply["remaining"] = int(left[0]) if left else 0
         if reply["remaining"]:
-            reply["next_cursor"] = str(rows[-1][0])
+            reply["next_cursor"] = str(last)
     return reply
 
 
-def _view(con: duckdb.DuckDBPyConnection, task: Task) -> dict[str, Any]:
-    view = view_of(task, con.execute(SQL["task_details"], [task.id, task.version]).fetchall())
-    view["artifacts"] = [{n: v for n, v in one.items() if n != "parts"} for one in view["artifacts"]]
-    return view
+def _views(con: duckdb.DuckDBPyConnection, tasks: list[Task]) -> list[dict[str, Any]]:
+    """The tasks as a list shows them; as many as fit into a reply, and the one that goes past it."""
+    views: list[dict[str, Any]] = []
+    spent = 0
+    for task in tasks:
+        rows = con.execute(SQL["task_outline"], [task.id, task.version]).fetchall()
+        views.append(view_of(task, rows))
+        spent += sum(len(detail) for *_, detail in rows)
+        if spent >= BYTES_MAX:
+            break
+    return views

@@ -95,7 +95,7 @@ def _head(task: Task, pieces: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def artifacts(pieces: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The artifacts that the pieces make, in the order in which they began."""
+    """The artifacts that the pieces make, in the order in which they began; the pieces are used up."""
     known: dict[str, dict[str, Any]] = {}
     for piece in pieces:
         name, append = piece["artifact_id"], piece.pop("append", False)
@@ -103,7 +103,9 @@ def artifacts(pieces: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         if before is None or not append:
             known[name] = piece
         else:
-            known[name] = {**before, **piece, "parts": before["parts"] + piece["parts"]}
+            parts = before.get("parts", [])
+            parts += piece.pop("parts", ())
+            before.update(piece)
     return list(known.values())
 
 

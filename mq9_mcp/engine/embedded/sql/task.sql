@@ -28,6 +28,11 @@ select record from tasks where id = ? and (ended_at is null or ended_at > ?)
 select number, kind, state, detail from task_events
 where task = ? and number <= ? and detail is not null order by number
 
+-- name: task_outline
+select number, kind, state, case when kind = 'artifact' then json_merge_patch(detail, '{"parts": null}') else detail end
+from task_events where task = ? and number <= ? and kind in ('artifact', 'progress', 'status') and detail is not null
+qualify kind = 'artifact' or row_number() over (partition by kind order by number desc) = 1 order by number
+
 -- name: last_checkpoint
 select detail from task_events where task = ? and kind = 'checkpoint' order by number desc limit 1
 
