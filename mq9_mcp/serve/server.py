@@ -187,6 +187,7 @@ async def serve(settings: Settings, ready: Callable[[str], None], any_port: bool
             engine.lock.tell(url)
             if url is not None:
                 ready(url)
+                door.warm_up()
 
         server = _Server(config, broker, _url(settings.host, listening.getsockname()[1]), tell)
         try:

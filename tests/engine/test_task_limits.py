@@ -118,7 +118,8 @@ def test_a_list_of_tasks_is_given_in_pages_that_fit_into_a_reply(tmp_path: Path)
         for message in await desk.fetch("jobs", max=7):
             piece = {"artifact_id": "a", "text": "x" * 900_000}
             await update(desk, message, artifacts=[piece], message="x" * 1_000_000)
-        seen, cursor = [], {}
+        seen: list[str] = []
+        cursor: dict[str, str] = {}
         while True:
             page = await desk.call("task_list", limit=100, **cursor)
             assert len(page["tasks"]) <= 5

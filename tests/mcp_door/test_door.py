@@ -13,6 +13,7 @@ import pytest
 from mcp import Client
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 
+from mq9_mcp.doors.mcp_tools.app import McpDoor
 from mq9_mcp.doors.mcp_tools.names import agent_of_client
 from tests.mcp_door.host import BOTH, ERAS, MODERN, address, host, post, reply_of, request
 from tests.rest.site import Site, error_of, run_site, until
@@ -218,7 +219,20 @@ def test_what_is_no_request_is_refused(tmp_path: Path, content: bytes, version: 
 # --- one process ---
 
 
-def test_nobody_pays_for_the_sdk_before_the_first_call() -> None:
+def test_a_door_warms_up_without_a_call_and_not_for_a_broker_that_stops(tmp_path: Path) -> None:
+    async def body(site: Site) -> None:
+        first, second = McpDoor(site.desk.broker), McpDoor(site.desk.broker)
+        first.warm_up(0)
+        await until(lambda: first.warm)
+        second.warm_up(0)
+        await site.desk.broker.close()
+        await until(lambda: first.ended)
+        assert not second.warm
+
+    run_site(body, tmp_path)
+
+
+def test_nobody_pays_for_the_sdk_before_the_server_takes_calls() -> None:
     code = "import sys, mq9_mcp.cli, mq9_mcp.serve.server\n"
     code += "print('mcp' in sys.modules, 'pydantic' in sys.modules)"
     words = subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, check=True)

@@ -1,7 +1,7 @@
 """``/mcp``: what comes before the SDK. Who calls, how the answer is to travel, and who hung up.
 
-The SDK is imported with the first call, in a thread: a server whose callers use other doors never pays for
-it, and those who call meanwhile are answered.
+The SDK is imported in a thread, with the first call or soon after the server takes calls: its start does not
+wait for that, those who call meanwhile are answered, and the first host finds the door warm.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 PATH = "/mcp"
 OPENING = "initialize"
+WARM_AFTER_S = 1.0  # what a server begins with has the processor first
 Dress = Callable[["Server[Any]"], None]
 log = logging.getLogger("mq9.mcp")
 
@@ -96,8 +97,27 @@ class McpDoor:
                 ear.cancel()
             exchange.end()
 
+    @property
+    def warm(self) -> bool:
+        """The SDK is there: a call does not wait for it."""
+        return self._running is not None
+
+    @property
+    def ended(self) -> bool:
+        """The broker has stopped, and the last call here is answered."""
+        return self._running is not None and self._running.done()
+
+    def warm_up(self, after_s: float = WARM_AFTER_S) -> None:
+        """Bring the SDK in that long from now, unless a call does so before."""
+        asyncio.get_running_loop().call_later(after_s, self._warm_up)
+
+    def _warm_up(self) -> None:
+        if self._beginning is None and not self.broker.stopping:
+            self._beginning = asyncio.create_task(self._begin())
+            self._beginning.add_done_callback(lambda done: done.cancelled() or done.exception())
+
     async def _begun(self) -> Transport:
-        """The SDK's part, made with the first call."""
+        """The SDK's part, made once."""
         if self._beginning is None or (self._beginning.done() and self._beginning.exception() is not None):
             self._beginning = asyncio.create_task(self._begin())
         return await asyncio.shield(self._beginning)
