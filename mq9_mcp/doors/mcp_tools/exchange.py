@@ -22,6 +22,7 @@ DISCONNECT = "http.disconnect"
 LISTEN = "subscriptions/listen"
 CALL = "tools/call"
 STREAM = b"text/event-stream"
+ROOM_BYTES = 16_384  # a shorter answer always finds room: writing stops at four times as much
 _MORE: Message = {"type": "http.response.body", "body": b"", "more_body": True}
 _END: Message = {"type": "http.response.body", "body": b"", "more_body": False}
 plain: ContextVar[bool] = ContextVar("mq9.plain", default=False)  # the answer is one piece of JSON
@@ -118,7 +119,8 @@ class Exchange:
                 await send(message)
                 return
             await send({**message, "more_body": True})
-            await send(_MORE)  # returns once there is room again, so the body is on its way
+            if len(body) > ROOM_BYTES:
+                await send(_MORE)  # returns once there is room again, so the body is on its way
             await asyncio.sleep(0)  # a line that broke meanwhile is told by now
             if not self.gone.is_set() and not hung_up(self._receive):
                 self._handed.clear()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -21,8 +22,13 @@ class Fence:
     """Fences for one reply. ``used`` says whether anything was fenced."""
 
     def __init__(self, reply: Any) -> None:
-        self.mark = fresh_mark(_encode(reply))
+        self._reply = reply
         self.used = False
+
+    @cached_property
+    def mark(self) -> str:
+        """Drawn once something is fenced."""
+        return fresh_mark(_encode(self._reply))
 
     def around(self, whose: str, text: str) -> str:
         """``text`` as data of ``whose``, which is the broker's own word for a sender."""
