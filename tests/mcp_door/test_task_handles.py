@@ -147,6 +147,9 @@ def test_a_question_is_answered_under_its_key_once(tmp_path: Path) -> None:
         assert request["params"]["requestedSchema"] == FORM
         assert request["params"]["message"].endswith("Which cat?")
         answer = {"action": "accept", "content": {"cat": "Tom"}}
+        for wrong in ({"action": "accept"}, {"action": "accept", "content": ["Tom"]}):
+            refused = await asks(site, "tasks/update", taskId=handle["taskId"], inputResponses={key: wrong})
+            assert refused.json()["error"]["message"].startswith("content: m")
         for responses in ({"other": answer}, {key: {"action": "cancel"}}):
             await result(site, "tasks/update", taskId=handle["taskId"], inputResponses=responses)
             assert (await result(site, "tasks/get", taskId=handle["taskId"]))["status"] == "input_required"
@@ -316,6 +319,24 @@ def waiting(state: str, *parts: Any) -> Any:
 def test_what_a_form_cannot_show_becomes_a_line_to_write_on(schema: Any) -> None:
     request = request_of(waiting("input-required", {"text": "?"}, {"data": schema}))
     assert request["params"]["requestedSchema"] == FREE_FORM
+
+
+def test_a_form_holds_what_a_form_may_hold_and_no_more() -> None:
+    fields = {
+        "cat": {"type": "string", "enum": ["Tom"], "title": "Cat", "$ref": "https://evil.example", "x": 1},
+        "kilos": {"type": "number", "minimum": 0, "maximum": "9", "default": {"a": 1}, "enum": [{}]},
+    }
+    asked = {"type": "object", "properties": fields, "required": ["cat", "dog"], "$defs": {}}
+    assert request_of(waiting("input-required", {"data": asked}))["params"]["requestedSchema"] == {
+        "type": "object",
+        "properties": {
+            "cat": {"type": "string", "title": "Cat", "enum": ["Tom"]},
+            "kilos": {"type": "number", "minimum": 0},
+        },
+        "required": ["cat"],
+    }
+    odd = {"data": {**asked, "required": "cat"}}
+    assert "required" not in request_of(waiting("input-required", odd))["params"]["requestedSchema"]
 
 
 def test_a_sign_in_is_a_page_to_open_if_there_is_one() -> None:

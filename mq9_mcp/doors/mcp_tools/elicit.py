@@ -19,6 +19,12 @@ FREE_FORM: View = {
     "required": [ANSWER],
 }
 SINGLE = ("string", "number", "integer", "boolean")
+_KEPT: dict[tuple[type, ...], tuple[str, ...]] = {
+    (str,): ("title", "description", "format"),
+    (int,): ("minLength", "maxLength"),
+    (int, float): ("minimum", "maximum"),
+    (str, int, float, bool): ("default",),
+}
 DECLINED = "The person who was asked declined to answer."
 
 
@@ -59,8 +65,27 @@ def _form(parts: list[View]) -> View:
     for part in parts:
         schema = part.get("data")
         if isinstance(schema, dict) and _flat(schema):
-            return schema
+            return _clean(schema)
     return FREE_FORM
+
+
+def _clean(schema: View) -> View:
+    """The form and nothing else: a worker's schema must not make a host look elsewhere, or fail."""
+    fields = {name: _field(one) for name, one in schema["properties"].items()}
+    asked = schema.get("required")
+    required = [name for name in asked if name in fields] if isinstance(asked, list) else []
+    return {"type": "object", "properties": fields} | ({"required": required} if required else {})
+
+
+def _field(schema: View) -> View:
+    """One field with what of its description is as it must be."""
+    kept = {"type": schema["type"]}
+    for kinds, names in _KEPT.items():
+        kept |= {name: schema[name] for name in names if isinstance(schema.get(name), kinds)}
+    choices = schema.get("enum")
+    if isinstance(choices, list) and choices and all(isinstance(one, str) for one in choices):
+        kept["enum"] = choices
+    return kept
 
 
 def _flat(schema: View) -> bool:

@@ -89,6 +89,10 @@ class TaskHandles:
         """Send what a person said; False if that was no answer. A repeated one is stored once."""
         if content is not None and not isinstance(content, dict):
             raise MCPError(types.INVALID_PARAMS, "content: must be an object, as the form said")
+        if action == "accept" and content is None and request_of(task)["params"]["mode"] == "form":
+            raise MCPError(
+                types.INVALID_PARAMS, "content: missing; a form that is accepted has been filled in"
+            )
         message = answer_of(action, content)
         if message is None:
             return False
