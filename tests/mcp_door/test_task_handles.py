@@ -188,6 +188,30 @@ def test_handles_are_for_those_who_declare_and_asked(tmp_path: Path) -> None:
     run_site(body, tmp_path, "box")
 
 
+def test_a_repeated_send_without_a_task_of_its_own_has_a_plain_receipt(tmp_path: Path) -> None:
+    async def body(site: Site) -> None:
+        await site.call("mailbox_send", agent="alice", to="box", text="weigh", dedup_key="plain")
+        await site.call("mailbox_send", agent="bob", **SEND, dedup_key="hers")
+        for key in ("plain", "hers"):
+            reply = await opened(site, dedup_key=key)
+            assert reply["structuredContent"]["receipts"][0]["duplicate"]
+
+    run_site(body, tmp_path, "box")
+
+
+def test_an_answer_that_is_refused_is_told_to_the_model(tmp_path: Path) -> None:
+    async def body(site: Site) -> None:
+        handle = await opened(site)
+        await says(site, await taken(site), state="input-required", message="Which cat?")
+        said = {"3": {"action": "accept", "content": {"answer": "x" * 2_000_000}}}
+        look = {"task": handle["taskId"], "wait_s": 1}
+        reply = await result(site, "tools/call", name="task_get", arguments=look, inputResponses=said)
+        assert reply["isError"]
+        assert reply["content"][0]["text"].startswith("MESSAGE_TOO_LARGE")
+
+    run_site(body, tmp_path, "box")
+
+
 def test_a_handle_outlives_the_broker(tmp_path: Path) -> None:
     async def body() -> None:
         async with served(tmp_path) as site:

@@ -65,12 +65,20 @@ class TaskHandles:
         }
 
     async def begun(self, ctx: Context, arguments: View, reply: View) -> Result | None:
-        """The handle for a send that opened one task, if the client takes handles."""
+        """The handle for a send that opened one task, if the client takes handles.
+
+        A repeated send may have the receipt of another one, without a task or with a task of somebody else.
+        """
         receipts = reply["receipts"]
         opened = arguments.get("task") not in (None, False) and not isinstance(arguments["task"], str)
         if not opened or "messages" in arguments or len(receipts) != 1 or not declares(ctx):
             return None
-        found = await self._look(ctx, receipts[0]["task"])
+        try:
+            found = await self._own(ctx, receipts[0].get("task", ""))
+        except Mq9Error:
+            found = None  # it is on disk, and the receipt says so
+        if found is None:
+            return None
         return {"resultType": "task", **_wire(found, detailed=False), "_meta": {"mq9/receipt": receipts[0]}}
 
     async def get(self, ctx: Context, params: TaskParams) -> Result:
@@ -82,11 +90,17 @@ class TaskHandles:
         task = await self._found(ctx, params)
         said = params.input_responses.get(key_of(task) or "")
         if said is not None:
-            await self.answer(caller(ctx), task, str(said.get("action")), said.get("content"))
+            try:
+                await self.answer(caller(ctx), task, str(said.get("action")), said.get("content"))
+            except Mq9Error as error:
+                raise MCPError(types.INVALID_PARAMS, str(error)) from None
         return dict(COMPLETE)
 
     async def answer(self, who: Caller, task: View, action: str, content: Any) -> bool:
-        """Send what a person said; False if that was no answer. A repeated one is stored once."""
+        """Send what a person said; False if that was no answer. A repeated one is stored once.
+
+        Raises ``Mq9Error`` if the broker does not take it.
+        """
         if content is not None and not isinstance(content, dict):
             raise MCPError(types.INVALID_PARAMS, "content: must be an object, as the form said")
         if action == "accept" and content is None and request_of(task)["params"]["mode"] == "form":
@@ -97,10 +111,7 @@ class TaskHandles:
         if message is None:
             return False
         key = f"mcp-answer.{task['id']}.{key_of(task)}"
-        try:
-            await self.broker.call(who, "mailbox_send", {**message, "task": task["id"], "dedup_key": key})
-        except Mq9Error as error:
-            raise MCPError(types.INVALID_PARAMS, str(error)) from None
+        await self.broker.call(who, "mailbox_send", {**message, "task": task["id"], "dedup_key": key})
         return True
 
     async def cancel(self, ctx: Context, params: TaskParams) -> Result:
@@ -142,16 +153,24 @@ class TaskHandles:
 
     async def _look(self, ctx: Context, id: str) -> View:
         """A task of the caller's own asking; others are not there for it."""
+        try:
+            task = await self._own(ctx, id)
+        except Mq9Error as error:
+            raise MCPError(types.INTERNAL_ERROR, str(error)) from None
+        if task is None:
+            raise MCPError(types.INVALID_PARAMS, "Failed to retrieve task: Task not found")
+        return task
+
+    async def _own(self, ctx: Context, id: str) -> View | None:
+        """A task that the caller asked for; None if there is none of that id."""
         who = caller(ctx)
         try:
             task: View = (await self.broker.call(who, "task_get", {"task": id, "history": 1}))["task"]
         except Mq9Error as error:
-            if error.code not in ("TASK_NOT_FOUND", "INVALID_ARGUMENT"):
-                raise MCPError(types.INTERNAL_ERROR, str(error)) from None
-            task = {}
-        if not task or not asked_by(who, task):
-            raise MCPError(types.INVALID_PARAMS, "Failed to retrieve task: Task not found")
-        return task
+            if error.code in ("TASK_NOT_FOUND", "INVALID_ARGUMENT"):
+                return None
+            raise
+        return task if asked_by(who, task) else None
 
 
 def declares(ctx: Context) -> bool:
