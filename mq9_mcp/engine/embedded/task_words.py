@@ -17,6 +17,7 @@ from mq9_mcp.engine.embedded.journal import Journal
 _decode = msgspec.json.decode
 _STEPS_MAX = 1_000  # read at a time
 _SHOWN = ("from", "created_at", "parts")
+_AROUND = ("metadata", "a2a")
 
 
 class Source(Protocol):
@@ -127,15 +128,16 @@ async def _from_tables(engine: Source, name: str, task: str) -> str:
 async def task_history(engine: Source, task: str, through: int, most: int) -> list[dict[str, Any]]:
     """The last ``most`` entries of a task's history up to a number, oldest first."""
     rows = await engine.read_rows("task_history", [task, through, most])
-    return [_entry(row) for row in reversed(rows)]
+    return [entry_of(row) for row in reversed(rows)]
 
 
 async def task_steps(engine: Source, task: str, after: int, through: int) -> list[dict[str, Any]]:
     """The first entries behind ``after``, at most 1,000."""
-    return [_entry(row) for row in await engine.read_rows("task_steps", [task, after, through, _STEPS_MAX])]
+    return [entry_of(row) for row in await engine.read_rows("task_steps", [task, after, through, _STEPS_MAX])]
 
 
-def _entry(row: tuple[Any, ...]) -> dict[str, Any]:
+def entry_of(row: tuple[Any, ...]) -> dict[str, Any]:
+    """One entry of a task's history as the wire shows it."""
     number, at, kind, state, who, message, reason, detail = row
     entry = {"number": number, "at": wire_time(at), "kind": kind, "state": state, "from": who}
     if message is not None:
@@ -148,4 +150,5 @@ def _entry(row: tuple[Any, ...]) -> dict[str, Any]:
             entry[kind] = words
         else:
             entry["parts"] = words["parts"]
+            entry |= {name: words[name] for name in _AROUND if name in words}
     return entry

@@ -40,6 +40,12 @@ order by number desc limit 1
 select number, happened_at, kind, state, who, message, reason, detail from task_events
 where task = ? and number <= ? order by number desc limit ?
 
+-- name: task_said
+select number, happened_at, kind, state, who, message, reason, detail from task_events
+where task = ? and number <= ? and detail is not null
+    and kind in ('submitted', 'answer', 'follow_up', 'message', 'status')
+order by number desc limit ?
+
 -- name: mend_tasks
 delete from tasks where ended_at is null and (
     cast(json_extract(record, '$.mailbox') as bigint) not in (select number from mailboxes)
