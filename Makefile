@@ -1,7 +1,7 @@
 # Works with GNU make 3.81 and later, a POSIX shell and Python 3.11 to 3.13. `make` alone lists the targets.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test sim mutants crash faults fmt docs client bench bench-doors soak overload lock clean
+.PHONY: help setup demo test sim mutants crash faults fmt docs client bench bench-doors bench-mcp bench-bridge soak overload lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -75,6 +75,12 @@ bench: $(READY) ## measure the engine on this machine
 
 bench-doors: $(READY) ## measure REST beside a bare route, with the same load
 	@$(BIN)/python benchmarks/doors.py --markdown docs/reference/benchmarks-doors.md
+
+bench-mcp: $(READY) ## measure the MCP tools beside one that does nothing, with the same load
+	@$(BIN)/python benchmarks/mcp.py --markdown docs/reference/benchmarks-mcp.md
+
+bench-bridge: $(READY) ## measure what an MCP host waits for when it starts mq9-mcp
+	@$(BIN)/python -m benchmarks.bridge
 
 soak: $(READY) ## mixed load for long, does anything grow: make soak MINUTES=20
 	@$(BIN)/python benchmarks/soak.py --minutes $(or $(MINUTES),20) --report docs/reference/soak.md

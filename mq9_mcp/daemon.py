@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mq9_mcp.domain.errors import Unavailable
-from mq9_mcp.engine.embedded.lock import LOG_FILE, START_LOCK, owner_of
+from mq9_mcp.engine.embedded.lock import LOG_FILE, START_LOCK, owner_of, unusable
 from mq9_mcp.settings import CONFIG, SETTINGS, Settings, flag, variable
 
 START_S = 60  # a start replays what the tables lack; that is seconds, even after a crash under load
@@ -58,7 +58,10 @@ def join(settings: Settings) -> Running:
     if running is not None:
         return running
     deadline = time.monotonic() + START_S
-    settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise unusable(settings.data, error) from None
     with _alone(settings.data / START_LOCK, deadline):
         return _joined(settings, deadline)
 

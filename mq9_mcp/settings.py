@@ -102,6 +102,13 @@ SETTINGS: dict[str, Setting] = {
         check=_check_networks,
         form="a list of addresses and networks, such as 127.0.0.1 and 10.2.0.0/16",
     ),
+    "toolsets": Setting(
+        list,
+        (),
+        "Sets of MCP tools beside the default one.",
+        "Each tool costs a model's attention; most agents need the default fifteen only.",
+        choices=("operators",),
+    ),
     "log_level": Setting(
         str,
         "info",
@@ -237,6 +244,7 @@ class Settings(Struct, kw_only=True, frozen=True):
     allowed_hosts: tuple[str, ...] = _default("allowed_hosts")
     allowed_origins: tuple[str, ...] = _default("allowed_origins")
     card_networks: tuple[str, ...] = _default("card_networks")
+    toolsets: tuple[str, ...] = _default("toolsets")
     log_level: str = _default("log_level")
     log_format: str = _default("log_format")
     log_file: Path | None = _default("log_file")
@@ -320,7 +328,7 @@ def _file(flags: Mapping[str, Any], environ: Mapping[str, str], data: Path) -> t
 def _file_values(file: Path, named: str) -> dict[str, Any]:
     try:
         values = tomllib.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         if not named:
             return {}
         raise Refused(
@@ -351,7 +359,8 @@ def _read(one: Setting, name: str, value: Any, source: str, folder: Path | None 
     except (TypeError, ValueError):
         read = None
     in_bounds = one.least is None or one.most is None or read is None or one.least <= read <= one.most
-    if read is None or not in_bounds or (one.choices and read not in one.choices):
+    chosen = read if isinstance(read, tuple) else (read,)
+    if read is None or not in_bounds or (one.choices and not set(chosen) <= set(one.choices)):
         raise Refused(
             "INVALID_ARGUMENT",
             f"{name}: {str(value)[:80]!r} (from {source}); accepted: {one.accepted}",

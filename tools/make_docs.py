@@ -34,6 +34,7 @@ from mq9_mcp.settings import SETTINGS, Setting, flag, variable
 from tools import docs_states
 from tools.make_cli_page import cli_page
 from tools.make_client_page import client_page
+from tools.make_mcp_page import mcp_page
 
 REFERENCE = Path(__file__).resolve().parents[1] / "docs" / "reference"
 NOTE = "<!-- Made by `make docs` from the code; edits here are lost. -->"
@@ -116,6 +117,7 @@ def pages() -> dict[str, str]:
         "rest.md": _rest,
         "cli.md": lambda: cli_page(_table, _code),
         "client.md": client_page,
+        "mcp.md": lambda: mcp_page(_table),
     }
     return {name: "\n".join([NOTE, "", *make()]).rstrip() + "\n" for name, make in made.items()}
 

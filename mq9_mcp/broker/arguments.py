@@ -18,6 +18,7 @@ _PATH = re.compile(r" - at `\$(.*)`$")
 _UNKNOWN = re.compile(r"unknown field `(.*)`", re.DOTALL)
 _MISSING = re.compile(r"missing required field `(.*)`")
 _STEP = re.compile(r"[^.\[\]]+")
+_BOUND = re.compile(r"` [<>]=? [\d.]+$")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _SHOWN = 80  # characters of a value that a message repeats
 
@@ -94,7 +95,7 @@ def _refusal(model: type[Command], arguments: Any, text: str) -> Refused:
     problem = _PATH.sub("", text)
     if unknown := _UNKNOWN.search(problem):
         where = f"{path}.{_plain(unknown[1])}" if path else _plain(unknown[1])
-        names = ", ".join(model.__struct_encode_fields__)
+        names = ", ".join(_names(model, path))
         return Refused("INVALID_ARGUMENT", f"{where}: unknown; accepted: {names}", "leave it out")
     if missing := _MISSING.search(problem):
         where = f"{path}.{missing[1]}" if path else missing[1]
@@ -103,7 +104,8 @@ def _refusal(model: type[Command], arguments: Any, text: str) -> Refused:
     words = _words(model, path) if isinstance(value, str) else []
     if isinstance(value, str) and repr(ADDRESS_PATTERN) in problem:
         return _no_address(value, path)
-    accepted = f"accepted: {', '.join(words)}" if words else _plainly(problem)
+    bounds = _range(model, path) if _BOUND.search(problem) and isinstance(value, int | float) else ""
+    accepted = f"accepted: {', '.join(words) or bounds}" if words or bounds else _plainly(problem)
     seen = _length(value) if "of length" in problem else _show(value)
     return Refused("INVALID_ARGUMENT", f"{path or 'arguments'}: {seen}; {accepted}")
 
@@ -127,6 +129,27 @@ def _plainly(problem: str) -> str:
 
 def _words(model: type[Command], path: str) -> list[str]:
     """The words that the argument at ``path`` may be, if it is one of a few."""
+    found = _types_at(model, path)
+    return [str(value) for one in found if isinstance(one, types.LiteralType) for value in one.values]
+
+
+def _range(model: type[Command], path: str) -> str:
+    """Both ends of what the number at ``path`` may be; msgspec names the one that it is beyond."""
+    for one in _types_at(model, path):
+        if isinstance(one, types.IntType | types.FloatType) and one.le is not None:
+            low = f"{one.ge:.0f}" if one.ge is not None else f"over {one.gt or 0:.0f}"
+            return f"{low} to {one.le:.0f}"
+    return ""
+
+
+def _names(model: type[Command], path: str) -> list[str]:
+    """The names that an object at ``path`` may have."""
+    found = _types_at(model, path)
+    return [field.encode_name for one in found if isinstance(one, types.StructType) for field in one.fields]
+
+
+def _types_at(model: type[Command], path: str) -> list[types.Type]:
+    """What the argument at ``path`` may be; all of the arguments where it is empty."""
     found: list[types.Type] = [types.type_info(model)]
     for step in _STEP.findall(path):
         inner: list[types.Type] = []
@@ -136,7 +159,7 @@ def _words(model: type[Command], path: str) -> list[str]:
             elif isinstance(one, types.ListType):
                 inner.append(one.item_type)
         found = inner
-    return [str(v) for one in _alternatives(found) if isinstance(one, types.LiteralType) for v in one.values]
+    return list(_alternatives(found))
 
 
 def _alternatives(found: list[types.Type]) -> Iterator[types.Type]:

@@ -58,6 +58,11 @@ class Broker:
         self._early = asyncio.Event()  # it must look before that
         self._upkeep = asyncio.get_running_loop().create_task(self._keep_up(), name="mq9-upkeep")
 
+    @property
+    def draining(self) -> asyncio.Event:
+        """Set when the broker takes no new work any more."""
+        return self._draining
+
     def ask(self) -> Ask:
         """Time, a fresh secret and chance for one command."""
         return Ask(self.clock.now(), next(self._secrets), random.random())

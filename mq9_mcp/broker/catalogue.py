@@ -111,6 +111,7 @@ _ENTRIES = (
             "metadata",
             "state_key",
             "park",
+            "intent",
         ),
     ),
     Entry(
@@ -130,7 +131,7 @@ _ENTRIES = (
             Example("the next message of one's own mailbox", {"max": 1}),
             Example("as a second, independent reader", {"group": "audit", "deliver": "latest"}),
         ),
-        hidden=("tags_none", "deliver"),
+        hidden=("tags_all", "tags_none", "deliver"),
     ),
     Entry(
         "mailbox_ack",
@@ -148,6 +149,7 @@ _ENTRIES = (
         "read",
         "mailbox",
         (Example("a lease that is none: its result says so", {"items": [{"lease": "1.1.none"}]}),),
+        hidden=("tasks",),
     ),
     Entry(
         "mailbox_query",
@@ -162,7 +164,7 @@ _ENTRIES = (
         "read",
         "mailbox",
         (Example("the newest messages of one's own mailbox", {"order": "desc", "limit": 5}),),
-        hidden=("until", "order"),
+        hidden=("tags_all", "tags_none", "until", "group", "order"),
     ),
     Entry(
         "mailbox_delete",
@@ -219,6 +221,7 @@ _ENTRIES = (
         "update",
         "task",
         (),
+        hidden=("expected_version",),
     ),
     Entry(
         "task_cancel",

@@ -35,6 +35,7 @@ class Flag(NamedTuple):
     numbers: bool = False  # its words are numbers
     choices: tuple[str, ...] = ()
     switch: bool = False
+    alone: str = ""  # the word that the option without a word stands for
     notes: tuple[str, ...] = ()  # bounds and default
 
     @property
@@ -77,7 +78,13 @@ def add_flags(parser: argparse._ArgumentGroup, flags: Sequence[Flag]) -> None:
             choices = flag.choices or None
             metavar = None if choices else flag.metavar
             parser.add_argument(
-                flag.option, dest=DEST + flag.name, help=shown, metavar=metavar, choices=choices
+                flag.option,
+                dest=DEST + flag.name,
+                help=shown,
+                metavar=metavar,
+                choices=choices,
+                nargs="?" if flag.alone else None,
+                const=flag.alone or None,
             )
 
 
@@ -207,11 +214,19 @@ def _union(kind: types.UnionType, option: str) -> Flag:
     lists = [one for one in parts if isinstance(one, types.ListType)]
     if any(isinstance(one, types.StructType | types.DictType) for one in parts):
         if any(isinstance(one, types.StrType) for one in parts):
-            return Flag("", "", "JSON|TEXT", lambda words: loose_value(words[0], option))
+            alone = "true" if any(isinstance(one, types.BoolType) for one in parts) else ""
+            names = {f.encode_name for one in parts if isinstance(one, types.StructType) for f in one.fields}
+            return Flag("", "", "JSON|TEXT", lambda words: _named(words[0], names, option), alone=alone)
         return Flag("", "", "JSON", lambda words: json_value(words[0], option))
     if lists:
         return Flag("", "", "TEXT", lambda words: words[0] if len(words) == 1 else words, many=True)
     return Flag("", "", "TEXT|ID", lambda words: word_or_number(words[0]))
+
+
+def _named(word: str, names: set[str], option: str) -> Any:
+    """An object of ``name=value`` with one of ``names``; else JSON, or the text itself."""
+    is_named = word.partition("=")[0] in names and "=" in word
+    return object_value([word], option) if is_named else loose_value(word, option)
 
 
 def _unwrap(kind: types.Type) -> tuple[types.Type, str]:

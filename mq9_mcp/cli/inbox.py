@@ -78,10 +78,17 @@ def _take(broker: Connection, as_json: bool) -> int:
     for message in reply["messages"]:
         show_message(message)
         print(f"answer: mq9 reply {message['id']} TEXT")
-        print(f"done:   mq9 mailbox ack {message['lease']}")
+        print(f"done:   {_done(message)}")
     if not reply["messages"]:
         print(f"{_named(broker)}: nothing waiting")
     return OK
+
+
+def _done(message: dict[str, Any]) -> str:
+    """The command that settles ``message`` without an answer; an ack does not say how a task ended."""
+    if message.get("task_state") == "working":
+        return f"mq9 task update {message['task']} {message['lease']} --state completed"
+    return f"mq9 mailbox ack {message['lease']}"
 
 
 def _reply(chosen: argparse.Namespace) -> int:

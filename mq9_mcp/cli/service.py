@@ -91,28 +91,37 @@ def _start(chosen: argparse.Namespace) -> int:
 
 
 def _stop(chosen: argparse.Namespace) -> int:
-    from mq9_mcp.daemon import find, stop
+    from mq9_mcp.daemon import stop
+    from mq9_mcp.engine.embedded.lock import owner_of
 
     data = _data(chosen)
-    running = find(data)
-    if running is not None and not stop(data, chosen.timeout):
+    owner = owner_of(data)  # also one that begins or ends, and takes no calls
+    pid = (owner or {}).get("pid", "unknown")
+    if owner is not None and not stop(data, chosen.timeout):
         raise Unavailable(
             "SHUTTING_DOWN",
-            f"the broker with process id {running.pid} has not ended within {chosen.timeout:g} s",
+            f"the process {pid} that has {data} has not ended within {chosen.timeout:g} s",
             "wait, or look into its log; kill -9 loses nothing that was acknowledged",
         )
     if wants_json(chosen):
-        print_json({"stopped": running is not None})
+        print_json({"stopped": owner is not None})
     else:
-        print(f"stopped process {running.pid}" if running else f"no broker owns {data}")
+        print(f"stopped process {pid}" if owner is not None else f"no broker owns {data}")
     return OK
 
 
 def _status(chosen: argparse.Namespace) -> int:
     from mq9_mcp.daemon import find
+    from mq9_mcp.engine.embedded.lock import owner_of
 
     data = _data(chosen)
-    return _tell(find(data), data, wants_json(chosen))
+    running = find(data)
+    owner = owner_of(data) if running is None else None
+    if owner is None or wants_json(chosen):
+        return _tell(running, data, wants_json(chosen))
+    pid = owner.get("pid", "unknown")
+    print(f"process {pid} has {data}, and takes no calls: it begins, ends, or is no server")
+    return UNAVAILABLE
 
 
 def _tell(running: Running | None, data: Path, as_json: bool) -> int:

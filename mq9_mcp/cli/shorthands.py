@@ -26,6 +26,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "group_reset": ("mailbox", "group", "to"),
     "group_delete": ("mailbox", "group"),
     "session_list": ("mailbox",),
+    "agent_discover": ("text",),
 }
 
 

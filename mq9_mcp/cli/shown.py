@@ -27,10 +27,12 @@ def show(reply: Thing) -> None:
         elif isinstance(value, list):
             _show_list(name, value)
         elif isinstance(value, dict):
-            fields += _flat(value)
+            fields += _flat({key: one for key, one in value.items() if key != "history"})
         else:
             fields.append((name.replace("_", " "), cell(value)))
     print_fields(fields)
+    if history := reply.get("task", {}).get("history"):
+        show_table("history", history, HISTORY)
 
 
 def age(at: str) -> str:
@@ -52,8 +54,6 @@ def cell(value: Any) -> str:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, dict) and isinstance(value.get("code"), str):
-        return f"{value['code']}: {value.get('message', '')}"
     if isinstance(value, dict | list):
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return str(value)
@@ -76,11 +76,26 @@ def show_message(message: Thing) -> None:
     if "attempt" in message:
         head.append(f"attempt {message['attempt']}")
     print(clean(", ".join(head)))
-    for name in ("tags", "session", "task", "reply_to", "leased_until", "lease"):
-        if message.get(name):
+    for name in ("tags", "session", "task", "task_state", "checkpoint", "reply_to", "leased_until", "lease"):
+        if name in message and message[name] != []:
             print(f"  {name.replace('_', ' ')}: {clean(cell(message[name]))}")
+    if "question" in message:
+        print("  question:")
+        _show_parts(message["question"], "  ? ")
+    _show_parts(message, "  | ")
+    show_follow_ups(message.get("follow_ups", ()))
+
+
+def show_follow_ups(messages: Sequence[Thing]) -> None:
+    """What was said to a worker meanwhile."""
+    for one in messages:
+        print(clean(f"  follow-up {one['id']}, from {one['from']}, {age(one['created_at'])} old"))
+        _show_parts(one, "  + ")
+
+
+def _show_parts(message: Thing, indent: str) -> None:
     for part in message.get("parts", ()):
-        print_text(_part(part), "  | ")
+        print_text(_part(part), indent)
 
 
 def _part(part: Thing) -> str:
@@ -176,6 +191,40 @@ ENTRY: Sequence[Column] = (
 )
 
 
+def entry_words(entry: Thing, width: int = WORDS_WIDTH) -> str:
+    """What an entry of a task's history says, on one line."""
+    words: list[str] = []
+    if "progress" in entry:
+        words.append(progress_words(entry["progress"], width))
+    elif "artifact" in entry:
+        artifact = entry["artifact"]
+        words += [artifact.get("name", artifact["artifact_id"]), first_words(artifact, width)]
+    elif "checkpoint" in entry:
+        words.append(cut(cell(entry["checkpoint"]), width))
+    elif "parts" in entry:
+        words.append(first_words(entry, width))
+    if "reason" in entry:
+        words.append(f"({entry['reason']})")
+    return " ".join(filter(None, words))
+
+
+def progress_words(progress: Thing, width: int = WORDS_WIDTH) -> str:
+    """How far a worker says that it is."""
+    done = cell(progress.get("done", ""))
+    total = f"/{cell(progress['total'])}" if "total" in progress else ""
+    return " ".join(filter(None, (done + total, cut(progress.get("note", ""), width))))
+
+
+HISTORY: Sequence[Column] = (
+    ("entry", lambda one: str(one["number"])),
+    ("age", lambda one: age(one["at"])),
+    ("state", lambda one: str(one["state"])),
+    ("what", lambda one: str(one["kind"])),
+    ("from", lambda one: str(one["from"])),
+    ("words", entry_words),
+)
+
+
 def _death(message: Thing) -> Thing:
     found: Thing = message.get("dead_letter", {})
     return found
@@ -200,7 +249,13 @@ def _show_list(name: str, things: list[Any]) -> None:
 
 
 def _getter(name: str) -> Callable[[Thing], str]:
-    return lambda one: cell(one.get(name))
+    return lambda one: _refusal(one[name]) if name == "error" and name in one else cell(one.get(name))
+
+
+def _refusal(error: Thing) -> str:
+    """What went wrong with one item, and what to do about it."""
+    hint = f" (hint: {error['hint']})" if error.get("hint") else ""
+    return f"{error['code']}: {error['message']}{hint}"
 
 
 def _flat(thing: Thing, prefix: str = "") -> Iterable[tuple[str, str]]:
@@ -231,6 +286,7 @@ _VIEWS: dict[str, Callable[[Any], None]] = {
     "mailboxes": lambda things: show_table("mailboxes", things, MAILBOX),
     "tasks": _show_tasks,
     "agents": lambda things: show_table("agents", things, AGENT),
+    "follow_ups": show_follow_ups,
     "entries": lambda things: show_table("entries", things, ENTRY),
     "remaining": _more,
 }

@@ -16,6 +16,15 @@ from mq9_mcp.domain.errors import Mq9Error
 
 DESCRIPTION = "Durable mailboxes for AI agents."
 
+# The hosts that mq9 config knows, as people call them.
+HOSTS = {
+    "claude-code": "Claude Code",
+    "claude-desktop": "Claude Desktop",
+    "cursor": "Cursor",
+    "vscode": "VS Code",
+    "codex": "Codex",
+}
+
 # What is there beside the commands of the broker, which come from its catalogue.
 VERBS: tuple[Verb, ...] = (
     Verb(
@@ -36,6 +45,14 @@ VERBS: tuple[Verb, ...] = (
     Verb(("daemon", "start"), "Run the broker in the background, unless it runs.", room("service:add_start")),
     Verb(("daemon", "stop"), "Stop the broker in the background, in order.", room("service:add_stop")),
     Verb(("daemon", "status"), "Whether a broker runs, and where.", room("service:add_status")),
+    *(
+        Verb(
+            ("config", host),
+            f"What {name} must be told to use mq9; printed only.",
+            room(f"config:add_{host.replace('-', '_')}"),
+        )
+        for host, name in HOSTS.items()
+    ),
     Verb(("bench",), "Measure a broker: calls a second, and how long one takes.", room("bench:add")),
     Verb(
         ("demo",),

@@ -8,8 +8,8 @@ from typing import Any
 from mq9_mcp.cli.connect import add_connection, add_json, connected, wants_json
 from mq9_mcp.cli.exits import FAILED, OK
 from mq9_mcp.cli.parser import Parser, Run
-from mq9_mcp.cli.printing import clean, cut, print_json_line, reader_gone
-from mq9_mcp.cli.shown import cell, first_words
+from mq9_mcp.cli.printing import clean, print_json_line, reader_gone
+from mq9_mcp.cli.shown import entry_words, first_words, progress_words
 
 WIDTH = 200
 COMPLETED = "completed"
@@ -54,7 +54,7 @@ def _task(task: dict[str, Any]) -> str:
     """As the first entry's line, with what is known of the task."""
     words = [str(task["version"]), task["updated_at"], task["state"]]
     words += [f"worker {task['worker']}"] if "worker" in task else []
-    words += [_progress(task["progress"])] if "progress" in task else []
+    words += [progress_words(task["progress"], WIDTH)] if "progress" in task else []
     words += [f"{len(task['artifacts'])} artifacts"] if task["artifacts"] else []
     words += [first_words(task["status_message"], WIDTH)] if "status_message" in task else []
     return " ".join(words)
@@ -63,21 +63,4 @@ def _task(task: dict[str, Any]) -> str:
 def _entry(entry: dict[str, Any]) -> str:
     """One entry on a line: its number, time, state, what happened, who, and the words."""
     words = [str(entry["number"]), entry["at"], entry["state"], entry["kind"], entry["from"] + ":"]
-    if "progress" in entry:
-        words.append(_progress(entry["progress"]))
-    elif "artifact" in entry:
-        artifact = entry["artifact"]
-        words += [artifact.get("name", artifact["artifact_id"]), first_words(artifact, WIDTH)]
-    elif "checkpoint" in entry:
-        words.append(cut(cell(entry["checkpoint"]), WIDTH))
-    elif "parts" in entry:
-        words.append(first_words(entry, WIDTH))
-    if "reason" in entry:
-        words.append(f"({entry['reason']})")
-    return " ".join(words).removesuffix(":")
-
-
-def _progress(progress: dict[str, Any]) -> str:
-    done = cell(progress.get("done", ""))
-    total = f"/{cell(progress['total'])}" if "total" in progress else ""
-    return " ".join(filter(None, (done + total, cut(progress.get("note", ""), WIDTH))))
+    return " ".join([*words, entry_words(entry, WIDTH)]).rstrip().removesuffix(":")

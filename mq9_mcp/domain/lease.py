@@ -16,6 +16,7 @@ from mq9_mcp.domain.limits import REMAINING_MAX, limit
 from mq9_mcp.domain.names import check_address, lease_token
 from mq9_mcp.domain.plan import Plan
 from mq9_mcp.domain.state import Group
+from mq9_mcp.domain.task import Task, read_place
 from mq9_mcp.domain.task_lease import describe, news_of
 
 FETCH_BYTES_MAX = limit("fetch_bytes_max")
@@ -57,7 +58,7 @@ def decide_fetch(plan: Plan, command: MailboxFetch, groups: list[Group]) -> dict
         mails = available(groups[0], wish, plan.now)
     else:
         mails = _merge([available(group, wish, plan.now) for group in groups])
-    chosen, left = _choose(mails, command.max)
+    chosen, left = _choose(plan.state.tasks, mails, command.max)
     if wish.everything:
         del mails  # an ordered line is whole again only when nobody walks along it
         left = max(left, _remaining(groups, wish, len(chosen)))
@@ -78,7 +79,8 @@ def enough(reply: dict[str, Any], most: int, groups: list[Group]) -> bool:
     With several mailboxes, none of the old mail may be better than what is in the reply.
     """
     mails = [mail for mail, _, _ in reply["messages"]]
-    room = FETCH_BYTES_MAX - sum(mail.size + ENVELOPE_BYTES for mail in mails)
+    tasks = groups[0].mailbox.state.tasks
+    room = FETCH_BYTES_MAX - sum(_weight(tasks, mail) for mail in mails)
     full = len(mails) == most or room < MESSAGE_BYTES_MAX + ENVELOPE_BYTES
     if not full or not reply["remaining"]:
         return False
@@ -95,16 +97,26 @@ def _reached(group: Group) -> tuple[int, int, int]:
     return group.history.after
 
 
-def _choose(mails: Iterator[Mail], most: int) -> tuple[list[Mail], int]:
+def _choose(tasks: dict[str, Task], mails: Iterator[Mail], most: int) -> tuple[list[Mail], int]:
     """The first ``most`` messages within the reply's bytes; and 1 if one more was taken from the line."""
     chosen: list[Mail] = []
     room = FETCH_BYTES_MAX
     for mail in islice(mails, most):
-        room -= mail.size + ENVELOPE_BYTES
+        room -= _weight(tasks, mail)
         if room < 0 and chosen:
             return chosen, 1
         chosen.append(mail)
     return chosen, 0
+
+
+def _weight(tasks: dict[str, Task], mail: Mail) -> int:
+    """About the bytes of a message in the reply, with what a worker gets with it to go on."""
+    weight = mail.size + ENVELOPE_BYTES
+    if mail.extra is not None and mail.extra.task is not None:
+        task = tasks.get(mail.extra.task)
+        if task is not None and task.work == mail.id:
+            weight += read_place(task.checkpoint)[1] + read_place(task.question)[1]
+    return weight
 
 
 def _lease(plan: Plan, groups: list[Group], mails: list[Mail], until: int) -> list[Delivered]:

@@ -44,13 +44,22 @@ def take_turn(
     if left is None:
         left = _join(plan, records, name, original)
     if left <= 0:
-        raise Refused(
-            "LOOP_GUARD",
-            f"session: {name!r} would hold more messages than its turns_max allows; it is halted",
-            "look at session_get for a loop; session_reopen raises turns_max; or use another session",
-            session=name,
-        )
+        raise _full(name, find(plan, name, original))
     turns[name] = left - 1
+
+
+def _full(name: str, record: e.SessionRecord | None) -> Refused:
+    """A session that is halted, or takes less than the call sends."""
+    held, most = (record.turns, turns_max(record)) if record else (0, TURNS_MAX)
+    why = f"the call has more than the {most - held} that it still takes" if held < most else "it is halted"
+    return Refused(
+        "LOOP_GUARD",
+        f"session: {name!r} holds {held} messages, turns_max is {most}; {why}",
+        "look at session_get for a loop; session_reopen raises turns_max; or use another session",
+        session=name,
+        turns=held,
+        turns_max=most,
+    )
 
 
 def _join(plan: Plan, records: list[e.SessionRecord], name: str, original: PagedMessage | None) -> int:

@@ -342,6 +342,6 @@ def no_mailbox(address: str) -> Refused:
     return Refused(
         "MAILBOX_NOT_FOUND",
         f"there is no mailbox {address!r}",
-        "mailbox_create makes one; mailbox_list shows yours",
+        "mailbox_create makes one; agent_discover lists agents",
         mailbox=address,
     )

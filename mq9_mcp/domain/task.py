@@ -50,6 +50,22 @@ class Move(StrEnum):
 
 _S = TaskState
 _M = Move
+# Behind "a task cannot".
+_SAID = {
+    _M.LEASE: "be leased",
+    _M.PROGRESS: "become working",
+    _M.GIVE_BACK: "be given back",
+    _M.ASK_INPUT: "become input-required",
+    _M.ASK_AUTH: "become auth-required",
+    _M.ANSWER: "take an answer",
+    _M.FOLLOW_UP: "take a follow-up",
+    _M.MESSAGE: "take a message",
+    _M.ASK_CANCEL: "be asked to stop",
+    _M.COMPLETE: "become completed",
+    _M.FAIL: "become failed",
+    _M.CANCEL: "become canceled",
+    _M.REJECT: "become rejected",
+}
 _ENDS = {
     _M.COMPLETE: _S.COMPLETED,
     _M.FAIL: _S.FAILED,
@@ -107,7 +123,7 @@ def next_task_state(state: TaskState, move: Move) -> TaskState:
         states = [str(one) for one in allowed(state)]
         raise Refused(
             "ILLEGAL_TRANSITION",
-            f"a task that is {state} cannot {move}; it may become: "
+            f"a task that is {state} cannot {_SAID[move]}; it may become: "
             f"{', '.join(states) or 'nothing, it is over'}",
             "open a new task with task=true" if state in TERMINAL else "task_get shows where the task stands",
             state=str(state),

@@ -49,8 +49,11 @@ def open_task(plan: Plan, id: str) -> Task | None:
     return task
 
 
-def find_task(plan: Plan, id: str, argument: str = "task") -> Task:
-    """The task ``id``, open or over, if the caller may know of it; else ``TASK_NOT_FOUND``."""
+def find_task(plan: Plan, id: str, argument: str = "task", granted: bool = False) -> Task:
+    """The task ``id``, open or over, if the caller may know of it; else ``TASK_NOT_FOUND``.
+
+    ``granted``: the caller holds a message in the task, and answers it.
+    """
     task = open_task(plan, id)
     if task is None and plan.tasks is not None:
         task = plan.tasks.get(id)
@@ -58,7 +61,7 @@ def find_task(plan: Plan, id: str, argument: str = "task") -> Task:
         task = plan.state.ended_tasks.get(id) or plan.paged.tasks.get(id)
         if task is not None and (task.ended_at or plan.now) + RETENTION_MS <= plan.now:
             task = None
-    if task is None or plan.caller.principal not in (task.principal, task.owner):
+    if task is None or not (granted or plan.caller.principal in (task.principal, task.owner)):
         raise Refused(
             "TASK_NOT_FOUND",
             f"{argument}: there is no task {id[:64]!a} that the caller asked for or owns",
@@ -353,8 +356,8 @@ def _group_ended(plan: Plan, event: e.GroupEnded) -> None:
 
 def _group_made(plan: Plan, event: e.GroupMade) -> None:
     """A group ``default`` that begins after a task's message: nobody is going to work on it."""
-    if event.name != DEFAULT_GROUP:
-        return
+    if event.name != DEFAULT_GROUP or not event.start_id:
+        return  # most begin at the first message, and there may be very many tasks
     for known in [task for task in plan.state.tasks.values() if task.mailbox == event.mailbox and task.work]:
         mail = plan.state.mails.get(known.work)
         task = open_task(plan, known.id)

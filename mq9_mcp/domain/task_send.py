@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from mq9_mcp.domain.access import owns
 from mq9_mcp.domain.clock import seconds
 from mq9_mcp.domain.commands import TIERS, MessageArguments, TaskOptions
 from mq9_mcp.domain.errors import Refused
@@ -62,7 +63,9 @@ def thread_of(plan: Plan, message: MessageArguments, original: PagedMessage | No
             raise Refused("INVALID_ARGUMENT", f"task: {named!a} is no task id", "task_list shows yours")
         task = find_task(plan, named)
     elif original is not None and original.task is not None:
-        task = find_task(plan, original.task, "in_reply_to")
+        mailbox = plan.state.mailboxes.get(original.mailbox)
+        held = mailbox is not None and owns(plan.caller, mailbox)  # holding a message is the grant to reply
+        task = find_task(plan, original.task, "in_reply_to", granted=held)
     else:
         return None
     if isinstance(message.to, list):

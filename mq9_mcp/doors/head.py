@@ -14,7 +14,7 @@ from starlette.types import Scope
 
 from mq9_mcp.domain.errors import Refused
 
-JSON_ONLY = "/v1/"  # here a body is application/json and nothing else
+JSON_ONLY = ("/v1/", "/mcp")  # here a body is application/json and nothing else
 REMEMBERED = 256  # header lines known to be fine; more are looked at each time
 _SHOWN = 100
 _HOST = re.compile(r"(?:\[(?P<address>[0-9a-f:.]+)\]|(?P<name>[a-z0-9._-]+))(?::[0-9]{1,5})?")

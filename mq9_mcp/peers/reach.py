@@ -13,6 +13,8 @@ Network = IPv4Network | IPv6Network
 
 _NAT64 = ip_network("64:ff9b::/96")
 _NAT64_LOCAL = ip_network("64:ff9b:1::/48")
+_RELAYS = ip_network("192.88.99.0/24")  # 6to4, deprecated by RFC 7526
+_ISATAP = (0x00005EFE, 0x02005EFE)  # the third word of such an address; the fourth is an IPv4 address
 
 
 def read_networks(texts: Iterable[str]) -> tuple[Network, ...]:
@@ -45,6 +47,8 @@ def _plain(address: Address) -> Address:
 
 
 def _public(address: Address) -> bool:
+    if address in _RELAYS or (isinstance(address, IPv6Address) and address.is_site_local):
+        return False
     return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
 
 
@@ -57,6 +61,8 @@ def _hidden(address: Address) -> list[Address]:
         found.append(address.sixtofour)
     if address.teredo is not None:
         found += address.teredo
+    if int(address) >> 32 & 0xFFFFFFFF in _ISATAP:
+        found.append(IPv4Address(int(address) & 0xFFFFFFFF))
     if address in _NAT64_LOCAL:
         found.append(IPv4Address("0.0.0.0"))
     return found

@@ -28,6 +28,8 @@ from mq9_mcp.domain.errors import Mq9Error, Refused
 from mq9_mcp.doors.answer import refusal
 from mq9_mcp.doors.guard import Bounds, Guard, Load
 from mq9_mcp.doors.head import Heads, loopback
+from mq9_mcp.doors.mcp_tools import app as mcp_tools
+from mq9_mcp.doors.mcp_tools.app import McpDoor
 from mq9_mcp.doors.rest import app as rest
 from mq9_mcp.doors.web import app as web
 from mq9_mcp.doors.wire import SURPLUS_MAX, bounded
@@ -49,19 +51,28 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 log = logging.getLogger("mq9.serve")
 
 
-def make_app(broker: Broker, settings: Settings, load: Load | None = None) -> ASGIApp:
+def make_app(
+    broker: Broker, settings: Settings, load: Load | None = None, door: McpDoor | None = None
+) -> ASGIApp:
     """Every door over one broker, behind one guard; REST stands first, as most calls are its."""
-    load = load or _load(broker, settings)
+    door = door or _mcp_door(broker, settings)
+    load = load or _load(broker, settings, door)
     bounds = Bounds(settings.request_bytes_max, settings.bodies_bytes_max)
     others = Starlette(
         routes=web.routes(broker, load, settings.disk_free_bytes_min),
         exception_handlers={HTTPException: _no_such_thing},
     )
-    return Guard(rest.before(others, broker), _heads(settings), bounds, load)
+    doors = rest.before(mcp_tools.before(others, door), broker)
+    return Guard(doors, _heads(settings), bounds, load)
 
 
-def _load(broker: Broker, settings: Settings) -> Load:
-    return Load(settings.calls_max, settings.calls_steady_max, lambda: broker.waiting)
+def _mcp_door(broker: Broker, settings: Settings) -> McpDoor:
+    return McpDoor(broker, settings.toolsets, settings.request_bytes_max)
+
+
+def _load(broker: Broker, settings: Settings, door: McpDoor) -> Load:
+    """Calls that wait for mail, and those that only listen, take no room among those in work."""
+    return Load(settings.calls_max, settings.calls_steady_max, lambda: broker.waiting + door.listening)
 
 
 def _heads(settings: Settings) -> Heads:
@@ -72,7 +83,7 @@ def _no_such_thing(request: Request, error: Exception) -> Response:
     """What the router refuses, in the shape that errors have."""
     assert isinstance(error, HTTPException)
     what = f"{request.method} {request.url.path[:100]}"
-    hint = "POST /v1/{command}; GET /v1/openapi.json, /v1/events, /health, /ready and /metrics"
+    hint = "POST /v1/{command} and /mcp; GET /v1/openapi.json, /v1/events, /health, /ready and /metrics"
     refused = Refused("INVALID_ARGUMENT", f"{what}: {error.detail}; accepted: {hint}")
     return refusal(refused, dict(error.headers or {}), status=error.status_code)
 
@@ -156,9 +167,10 @@ async def serve(settings: Settings, ready: Callable[[str], None], any_port: bool
         fetch_card = CardFetcher(Reach(read_networks(settings.card_networks)))
         broker = await start_broker(engine, waiting_max=settings.waiting_max, fetch_card=fetch_card)
         broker.tally.slow_s = settings.slow_call_s
-        load = _load(broker, settings)
+        door = _mcp_door(broker, settings)
+        load = _load(broker, settings, door)
         config = uvicorn.Config(
-            make_app(broker, settings, load),
+            make_app(broker, settings, load, door),
             http=bounded(settings.connections_max, _heads(settings), load, web.alive()),
             ws="none",
             lifespan="off",

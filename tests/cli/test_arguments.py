@@ -91,6 +91,13 @@ def test_every_verb_can_be_filled(capsys: pytest.CaptureFixture[str]) -> None:
             'mailbox send bob hi --task {"timeout_s":60}',
             {"to": "bob", "text": "hi", "task": {"timeout_s": 60}},
         ),
+        ("mailbox send bob hi --task", {"to": "bob", "text": "hi", "task": True}),
+        ("mailbox send --task --to bob --text hi", {"to": "bob", "text": "hi", "task": True}),
+        (
+            "mailbox send bob hi --task timeout_s=60",
+            {"to": "bob", "text": "hi", "task": {"timeout_s": 60}},
+        ),
+        ("agent discover cats --limit 3", {"text": "cats", "limit": 3}),
         ("task get task-1f --wait-s 5", {"task": "task-1f", "wait_s": 5.0}),
         (
             'task update --task t --lease l --checkpoint {"at":1}',

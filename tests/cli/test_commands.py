@@ -168,6 +168,20 @@ def test_held_leases_are_for_their_owner_only(person: Person) -> None:
     assert held.lease_of("http://x", 1) is None
 
 
+def test_who_takes_work_is_told_how_to_end_it(person: Person) -> None:
+    ann, boss = person.agent(), person.agent()
+    person.says("inbox", "--take", "--agent", ann)  # its first fetch makes the mailbox
+    person.says("mailbox", "send", ann, "weigh the cat", "--task", "true", "--agent", boss)
+    taken = person.says("inbox", "--take", "--agent", ann)
+    assert "  task state: working\n" in taken
+    [done] = [line.removeprefix("done:   mq9 ") for line in taken.splitlines() if line.startswith("done:")]
+    assert "completed" in person.says(*done.split(), "--agent", ann)
+    notice = person.says("inbox", "--take", "--agent", boss)
+    assert "  task state: completed\n" in notice
+    [done] = [line.removeprefix("done:   mq9 ") for line in notice.splitlines() if line.startswith("done:")]
+    assert "ack" in person.says(*done.split(), "--agent", boss)
+
+
 def test_peeking_takes_nothing(person: Person) -> None:
     box = person.mailbox()
     person.send(box, f"look\nhere {NASTY}")

@@ -37,8 +37,10 @@ def test_a_refusal_is_told_to_people_and_to_programs(capsys: pytest.CaptureFixtu
     assert main(wrong) == exits.USAGE
     out, err = capsys.readouterr()
     assert out == ""
-    assert err == "mq9: INVALID_ARGUMENT: max: 0; expected int >= 1\n"
+    assert err == "mq9: INVALID_ARGUMENT: max: 0; accepted: 1 to 1000\n"
     assert main([*wrong, "--json"]) == exits.USAGE
     out, err = capsys.readouterr()
     assert out == ""
-    assert json.loads(err) == {"error": {"code": "INVALID_ARGUMENT", "message": "max: 0; expected int >= 1"}}
+    assert json.loads(err) == {
+        "error": {"code": "INVALID_ARGUMENT", "message": "max: 0; accepted: 1 to 1000"}
+    }

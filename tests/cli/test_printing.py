@@ -90,12 +90,14 @@ def test_messages_in_a_table_show_no_control_characters(capsys: pytest.CaptureFi
 
 
 def test_every_shape_of_a_reply_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    show({"results": [{"id": 1, "ok": False, "error": {"code": "LEASE_LOST", "message": "gone"}}]})
+    refused = [{"code": "LEASE_LOST", "message": "gone"}, {"code": "X", "message": "no", "hint": "do so"}]
+    show({"results": [{"id": 1, "ok": False, "error": error} for error in refused]})
     show({"agent": {"name": "anna", "card": {"skills": ["cats"]}}, "created": True})
     show({"receipts": []})
     show({"deleted": 2, "cancel_requested": []})
     out = capsys.readouterr().out
-    assert "LEASE_LOST: gone" in out
+    assert "LEASE_LOST: gone\n" in out
+    assert "X: no (hint: do so)\n" in out
     assert 'card.skills  ["cats"]' in out
     assert "created      yes" in out
     assert "no receipts" in out
@@ -114,6 +116,7 @@ def test_parts_of_every_kind_have_words() -> None:
 
 def test_values_in_cells() -> None:
     assert [cell(one) for one in (None, True, 3, "x", [1, 2])] == ["", "yes", "3", "x", "[1,2]"]
+    assert first_words({"parts": [{"data": {"code": "EUR", "sum": 7}}]}) == '{"code":"EUR","sum":7}'
     deliveries = [{"group": "default", "state": "acked"}, {"group": "audit", "state": "waiting"}]
     assert state_of({"deliveries": deliveries}) == "acked, audit: waiting"
 
@@ -170,3 +173,42 @@ def test_tasks_and_agents_have_a_line_each(capsys: pytest.CaptureFixture[str]) -
     assert capsys.readouterr().out.splitlines()[1].split() == ["bob", "busy", "works"]
     show({"tasks": [], "remaining": 0})
     assert capsys.readouterr().out == "no tasks\n"
+
+
+def test_work_is_shown_with_all_that_its_worker_needs(capsys: pytest.CaptureFixture[str]) -> None:
+    more = message(id=9, parts=[{"text": "in grams"}])
+    asked = {"from": "bob", "created_at": wire_time(0), "parts": [{"text": "The dog too?"}]}
+    work = message(
+        lease="1.7.x",
+        task="task-1",
+        task_state="working",
+        checkpoint={"weighed": ["Tom"]},
+        question=asked,
+        follow_ups=[more],
+    )
+    show({"messages": [work], "remaining": 0})
+    out = capsys.readouterr().out
+    assert "  task state: working\n" in out
+    assert '  checkpoint: {"weighed":["Tom"]}\n' in out
+    assert "  question:\n  ? The dog too?\n  | " in out
+    assert "  follow-up 9, from boss, " in out
+    assert out.endswith("  + in grams\n")
+    show({"task": {"id": "task-1"}, "follow_ups": [more]})
+    assert "  + in grams\n" in capsys.readouterr().out
+
+
+def test_the_history_of_a_task_has_a_line_for_each_entry(capsys: pytest.CaptureFixture[str]) -> None:
+    at = {"at": wire_time(0), "from": "bob"}
+    history = [
+        {"number": 1, "kind": "leased", "state": "working", **at},
+        {"number": 2, "kind": "progress", "state": "working", "progress": {"done": 1, "total": 3}, **at},
+        {"number": 3, "kind": "artifact", "state": "working", "artifact": {"artifact_id": "a"}, **at},
+        {"number": 4, "kind": "checkpoint", "state": "working", "checkpoint": {"n": 1}, **at},
+        {"number": 5, "kind": "status", "state": "canceled", "reason": "CANCELED", "parts": [], **at},
+    ]
+    show({"task": {"id": "task-1", "history": history}})
+    name, heads, *lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert name == ["id", "task-1"]
+    assert heads == ["ENTRY", "AGE", "STATE", "WHAT", "FROM", "WORDS"]
+    assert [line[0] for line in lines] == ["1", "2", "3", "4", "5"]
+    assert [line[5:] for line in lines] == [[], ["1/3"], ["a"], ['{"n":1}'], ["(CANCELED)"]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from mq9_mcp.cli import bench, exits, main
 from mq9_mcp.daemon import find, stop
+from mq9_mcp.engine.embedded.lock import OwnerLock
 from tests.cli.person import Person
 from tests.cli.processes import running
 
@@ -66,6 +68,37 @@ def test_a_daemon_is_started_once_found_and_stopped(anywhere: Person, tmp_path: 
         assert anywhere.reply("daemon", "stop") == {"stopped": False}
     finally:
         stop(data)
+
+
+def test_who_has_the_directory_and_takes_no_calls_is_told(anywhere: Person, tmp_path: Path) -> None:
+    lock = OwnerLock(tmp_path / "data")  # as a broker that begins or ends
+    try:
+        assert anywhere.mq9("daemon", "status") == exits.UNAVAILABLE
+        expected = f"process {os.getpid()} has {tmp_path / 'data'}, and takes no calls: "
+        assert anywhere.out.startswith(expected)
+        assert anywhere.mq9("daemon", "stop", "--timeout", "0") == exits.UNAVAILABLE
+        assert f"process {os.getpid()} that has {tmp_path / 'data'} has not ended" in anywhere.err
+    finally:
+        lock.release()
+    assert anywhere.says("daemon", "stop") == f"no broker owns {tmp_path / 'data'}\n"
+
+
+@pytest.mark.parametrize("command", ["daemon status", "daemon stop", "daemon start", "mailbox list", "serve"])
+@pytest.mark.parametrize("place", ["file", "file/below"])
+def test_a_data_path_that_can_be_no_directory_is_refused_in_words(
+    anywhere: Person, tmp_path: Path, place: str, command: str
+) -> None:
+    (tmp_path / "file").write_text("kept")
+    code = anywhere.mq9(*command.split(), "--data", str(tmp_path / place))
+    assert code == (exits.FAILED if command == "serve" else exits.UNAVAILABLE)
+    assert f"{tmp_path / place} cannot be a data directory: Not a directory" in anywhere.err
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_a_directory_that_cannot_be_made_is_refused_in_words(anywhere: Person, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "gone" / "data")
+    assert anywhere.mq9("daemon", "start", "--data", str(tmp_path / "link")) == exits.UNAVAILABLE
+    assert f"{tmp_path / 'link'} cannot be a data directory: File exists" in anywhere.err
 
 
 def test_a_call_without_a_broker_says_what_to_start(anywhere: Person) -> None:

@@ -109,7 +109,7 @@ def test_the_code_of_a_page_runs(
 
     text = page.read_text(encoding="utf-8")
     assert python_blocks(text)
-    if "mq9_mcp.client" in text:
+    if "mq9_mcp.client" in text or "MQ9_URL" in text:
         request.getfixturevalue("server")
     monkeypatch.chdir(tmp_path)
     asyncio.run(body())

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from tests.engine.test_faults import outcome, queried
-from tests.support import Desk, run, texts
+from tests.support import Desk, opened, run, texts
 
 
 def test_queries_leases_and_restarts_with_a_folder_process(tmp_path: Path) -> None:
@@ -125,3 +127,21 @@ def test_the_folder_process_ends_with_the_broker(tmp_path: Path) -> None:
             os.kill(ended[0], 0)
 
     run(body, tmp_path, "box", fold_apart=True)
+
+
+def test_an_answer_of_megabytes_comes_whole_on_the_servers_loop(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with opened(tmp_path, "box", fold_apart=True) as desk:
+            task = (await desk.send(task=True))["task"]
+            [job] = await desk.fetch()
+            for number in range(10):
+                update = {"task": task, "lease": job["lease"], "checkpoint": [number, "x" * 200_000]}
+                await desk.call("task_update", "bob", **update)
+            process = desk.engine.folder.pid
+            for _ in range(5):
+                shown = (await desk.call("task_get", task=task, history=100))["task"]["history"]
+                assert [one["checkpoint"][0] for one in shown if "checkpoint" in one] == list(range(10))
+            assert desk.engine.folder.pid == process, "it was given up"
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(body())

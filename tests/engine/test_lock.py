@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -13,9 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from mq9_mcp.daemon import find, stop
 from mq9_mcp.domain.errors import Mq9Error, Unavailable
 from mq9_mcp.engine.embedded.engine import open_engine
-from mq9_mcp.engine.embedded.lock import LOCK_FILE, OwnerLock, read_owner
+from mq9_mcp.engine.embedded.lock import LOCK_FILE, OwnerLock, owner_of, read_owner
 from tests.support import Desk, opened, run, texts
 
 ROOT = Path(__file__).parents[2]
@@ -116,6 +119,45 @@ def test_what_a_stale_lock_file_says_does_not_matter(junk: bytes, tmp_path: Path
     (tmp_path / LOCK_FILE).write_bytes(junk)
     lock = OwnerLock(tmp_path)
     assert read_owner(tmp_path) == {"pid": os.getpid()}
+    lock.release()
+
+
+JUNK = (
+    b"\xff\xfe",
+    b"[" * 100_000,
+    b'{"pid": 4',
+    b'{"pid": "4", "address": "http://127.0.0.1:9"}',
+    b'{"pid": true, "address": "http://127.0.0.1:9"}',
+    b'{"pid": -1, "address": "http://127.0.0.1:9"}',
+    b'{"pid": 0, "address": "http://127.0.0.1:9"}',
+    b'{"pid": 99999999999999999999, "address": "http://127.0.0.1:9"}',
+    b'{"pid": 4, "address": 9}',
+    b'{"address": "http://127.0.0.1:9"}',
+)
+
+
+@pytest.mark.parametrize("junk", JUNK)
+def test_what_no_broker_wrote_into_a_lock_that_is_held_names_nobody(junk: bytes, tmp_path: Path) -> None:
+    lock = OwnerLock(tmp_path)
+    (tmp_path / LOCK_FILE).write_bytes(junk)
+    assert owner_of(tmp_path) == {}
+    assert find(tmp_path) is None
+    assert not stop(tmp_path, 0), "nobody gets a signal"
+    lock.release()
+
+
+def test_an_owner_that_cannot_say_who_it_is_is_not_taken_for_the_one_before(tmp_path: Path) -> None:
+    left = json.dumps({"pid": os.getpid(), "address": "http://127.0.0.1:9"}).encode()
+    (tmp_path / LOCK_FILE).write_bytes(left)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        lock = OwnerLock(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+    assert owner_of(tmp_path) == {}
     lock.release()
 
 

@@ -437,7 +437,8 @@ def test_the_loop_guard_stops_the_message_after_the_thousandth(tmp_path: Path) -
         await desk.call("mailbox_send", messages=messages)
         before = await last_seq(desk)
         error = await desk.refused("LOOP_GUARD", "mailbox_send", to="box", text="x", session="talk")
-        assert "turns_max" in error.message
+        assert error.message.endswith("holds 1000 messages, turns_max is 1000; it is halted")
+        assert (error.details["turns"], error.details["turns_max"]) == (1000, 1000)
         assert "session_reopen" in error.hint
         assert await last_seq(desk) == before
 
@@ -469,11 +470,15 @@ def test_a_batch_that_goes_over_turns_max_is_refused_whole(tmp_path: Path) -> No
     async def body(desk: Desk) -> None:
         messages = [{"to": "box", "text": "x", "session": "talk"} for _ in range(6)]
         before = await last_seq(desk)
-        await desk.refused("LOOP_GUARD", "mailbox_send", messages=messages)
+        error = await desk.refused("LOOP_GUARD", "mailbox_send", messages=messages)
+        assert error.message.endswith(
+            "holds 0 messages, turns_max is 5; the call has more than the 5 that it still takes"
+        )
         assert await last_seq(desk) == before
         await desk.call("mailbox_send", messages=messages[:4])
         copies: Reply = {"to": ["box", "other"], "text": "x", "session": "talk"}
-        await desk.refused("LOOP_GUARD", "mailbox_send", **copies)
+        error = await desk.refused("LOOP_GUARD", "mailbox_send", **copies)
+        assert "holds 4 messages, turns_max is 5; the call has more than the 1 " in error.message
         await desk.call("mailbox_send", messages=messages[:1])
 
     run(body, tmp_path, "box", "other")

@@ -77,3 +77,36 @@ def test_ended_tasks_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         assert {(await get(desk, task))["state"] for task in ended} == {"completed"}
 
     run(body, tmp_path, "jobs")
+
+
+def test_a_history_is_given_in_pieces_that_fit_into_a_reply(tmp_path: Path) -> None:
+    async def body(desk: Desk) -> None:
+        task, message = await begin(desk)
+        for _ in range(7):
+            await update(desk, message, message="x" * 1_000_000)
+        version = (await get(desk, task))["version"]
+        history = (await get(desk, task, history=100))["history"]
+        assert [entry["number"] for entry in history] == list(range(version - 4, version + 1))
+        told: list[int] = []
+        while not told or told[-1] < version:
+            entries = await desk.engine.task_events(task, told[-1] if told else 0, version)
+            assert sum(len(str(entry)) for entry in entries) < limit("fetch_bytes_max") + 1_100_000
+            told += [entry["number"] for entry in entries]
+        assert told == list(range(1, version + 1))
+
+    run(body, tmp_path, "jobs")
+
+
+def test_checkpoints_count_in_a_fetch_reply(tmp_path: Path) -> None:
+    async def body(desk: Desk) -> None:
+        await desk.call("mailbox_send", messages=[{"to": "jobs", "text": "go", "task": True}] * 40)
+        for message in await desk.fetch("jobs", max=40):
+            await update(desk, message, checkpoint="x" * 250_000)
+            await desk.settle(message, "release")
+        messages = await desk.fetch("jobs", max=40)
+        assert len(messages) == limit("fetch_bytes_max") // 251_000
+        rest = await desk.fetch("jobs", max=40)
+        assert len(rest) == len(messages)
+        assert {one["id"] for one in rest}.isdisjoint(one["id"] for one in messages)
+
+    run(body, tmp_path, "jobs")

@@ -121,3 +121,12 @@ def test_nothing_moves_a_task_that_is_over(tmp_path: Path, at: str) -> None:
         assert (await desk.call("task_get", task=task, history=50))["task"] == before
 
     run(body, tmp_path, "jobs")
+
+
+@pytest.mark.parametrize("move", Move)
+def test_a_refused_move_is_told_in_words(move: Move) -> None:
+    with pytest.raises(Refused) as refused:
+        next_task_state(TaskState.COMPLETED, move)
+    said = refused.value.message.removeprefix("a task that is completed cannot ")
+    assert said.startswith(("be ", "become ", "take a message", "take an answer", "take a follow-up"))
+    assert said.endswith("; it may become: nothing, it is over")

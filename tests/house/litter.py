@@ -32,7 +32,11 @@ def dependency_names(pyproject: str) -> frozenset[str]:
 
 
 def shadowing_names(paths: Sequence[str], taken: Collection[str]) -> list[str]:
-    """No module, package or test folder is named like a dependency; `a2a/` itself is no package."""
+    """No module, package or test folder is named like a dependency; `a2a/` itself is no package.
+
+    A benchmark has the name of what it measures: it is a script, and takes its folder out of the path.
+    """
+    paths = [path for path in paths if not path.startswith("benchmarks/")]
     found = [f"{path}: a2a/ must never be a package" for path in paths if path == "a2a/__init__.py"]
     for path in paths:
         if path.endswith(".py") or path.startswith(CODE_FOLDERS):

@@ -12,11 +12,14 @@ from typing import Any
 
 import httpx
 import uvicorn
+from starlette.types import ASGIApp
 
+from mq9_mcp.broker.broker import Broker
 from mq9_mcp.serve import make_app
 from mq9_mcp.settings import Settings
 from tests.support import Desk, Reply, opened
 
+Make = Callable[[Broker], ASGIApp]
 SMALL_BYTES = 16 * 1024  # what the system may buffer for a caller that reads nothing
 
 
@@ -90,14 +93,16 @@ def raw_request(name: str, body: bytes, agent: str = "alice") -> bytes:
 
 
 @asynccontextmanager
-async def served(folder: Path, *mailboxes: str, **options: Any) -> AsyncIterator[Site]:
-    """A desk and its server, stopped in order at the end."""
+async def served(
+    folder: Path, *mailboxes: str, make: Make | None = None, **options: Any
+) -> AsyncIterator[Site]:
+    """A desk and its server, stopped in order at the end; ``make`` puts other doors than usual before it."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL_BYTES)
         port = listening.getsockname()[1]
         async with opened(folder, *mailboxes, **options) as desk:
             config = uvicorn.Config(
-                make_app(desk.broker, Settings(data=folder)),
+                make(desk.broker) if make else make_app(desk.broker, Settings(data=folder)),
                 http="httptools",
                 ws="none",
                 lifespan="off",

@@ -67,3 +67,56 @@ def test_a_refusal_says_what_is_accepted_in_words(arguments: dict[str, Any], wor
         read_arguments("mailbox_send", arguments)
     assert refused.value.message.startswith(words)
     assert "regex" not in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "words"),
+    [
+        ("mailbox_send", {"task": {"timeout": 1}}, "task.timeout: unknown; accepted: timeout_s"),
+        (
+            "mailbox_create",
+            {"settings": {"retention": {"age": 1}}},
+            "settings.retention.age: unknown; accepted: age_s, bytes",
+        ),
+        (
+            "task_update",
+            {"task": "t", "lease": "l", "progress": {"don": 1}},
+            "progress.don: unknown; accepted: done, total, note",
+        ),
+        (
+            "mailbox_ack",
+            {"items": [{"lease": "l", "outcme": "ack"}]},
+            "items[0].outcme: unknown; accepted: lease, outcome, ",
+        ),
+        (
+            "mailbox_ack",
+            {"items": [{"lease": "l"}], "send": {"txt": 1}},
+            "send.txt: unknown; accepted: to, text",
+        ),
+    ],
+)
+def test_an_unknown_name_within_an_argument_is_told_what_is_accepted_there(
+    name: str, arguments: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(Refused) as refused:
+        read_arguments(name, arguments)
+    assert refused.value.message.startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "words"),
+    [
+        ("mailbox_fetch", {"lease_s": 0}, "lease_s: 0; accepted: 1 to 43200"),
+        ("task_get", {"task": "t", "wait_s": 100}, "wait_s: 100; accepted: 0 to 50"),
+        ("agent_report", {"status": "busy", "load": 1.5}, "load: 1.5; accepted: 0 to 1"),
+        ("mailbox_send", {"task": {"timeout_s": 0}}, "task.timeout_s: 0; accepted: over 0 to 315360000"),
+        ("mailbox_fetch", {"max": 1.5}, "max: 1.5; expected int, got float"),
+        ("mailbox_send", {"in_reply_to": 0}, "in_reply_to: 0; expected int >= 1"),
+    ],
+)
+def test_a_number_that_is_out_of_its_range_is_told_the_range(
+    name: str, arguments: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(Refused) as refused:
+        read_arguments(name, arguments)
+    assert refused.value.message == words

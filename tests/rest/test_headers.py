@@ -57,9 +57,9 @@ BAD_VALUES = [
     ("mq9-delay", "soon", "mq9-delay: 'soon'; accepted: a number of seconds"),
     ("mq9-delay", "-1", "mq9-delay: '-1'; accepted: a number of seconds"),
     ("mq9-delay", "nan", "mq9-delay: 'nan'; accepted: a number of seconds"),
-    ("mq9-delay", "999999999999", "mq9-delay: 999999999999.0; expected"),
+    ("mq9-delay", "999999999999", "mq9-delay: 999999999999.0; accepted"),
     ("mq9-ttl", "1e3", "mq9-ttl: '1e3'; accepted: a number of seconds"),
-    ("mq9-ttl", "0", "mq9-ttl: 0.0; expected"),
+    ("mq9-ttl", "0", "mq9-ttl: 0.0; accepted"),
     ("mq9-priority", "high", "mq9-priority: 'high'; accepted: critical, normal, urgent"),
     ("mq9-prio", "urgent", "mq9-prio: unknown; accepted: mq9-key, mq9-tags"),
 ]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -74,6 +76,22 @@ def test_a_failed_write_and_its_end_are_logged(tmp_path: Path, caplog: pytest.Lo
     run(body, tmp_path, "box", disk=disk)
     events = [vars(record).get("event") for record in caplog.records]
     assert events == ["write_failed", "write_recovered"]
+    assert SECRET not in caplog.text
+
+
+def test_tables_that_fall_behind_and_that_they_go_on_are_logged_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def body(desk: Desk) -> None:
+        await desk.send(text=SECRET)
+        await desk.query()
+        os.kill(desk.engine.folder.pid, signal.SIGKILL)
+        await desk.send(text=SECRET)
+        assert len(await desk.query()) == 2
+
+    run(body, tmp_path, "box", fold_apart=True)
+    events = [vars(record).get("event") for record in caplog.records if record.name == "mq9.engine"]
+    assert events == ["fold_failed", "fold_recovered"]
     assert SECRET not in caplog.text
 
 

@@ -43,7 +43,7 @@ class Sending(Threading):
     def _send_one(self, who: Who, asked: Shape) -> list[Shape]:
         parts = asked.get("parts") or [{"text": asked["text"]}]
         answered = self._answered(who, asked) if "in_reply_to" in asked else None
-        thread = self.thread_of(who, asked, answered)
+        thread = self.thread_of(who, asked, answered, self._held(who, answered))
         session = asked.get("session")
         session = session or (answered.session if answered else thread.session if thread else None)
         targets = self._targets(who, asked, answered)
@@ -92,6 +92,11 @@ class Sending(Threading):
         if "to" in asked and asked["in_reply_to"] < self.next["mail"]:
             return None
         raise Refusal("MESSAGE_NOT_FOUND")
+
+    def _held(self, who: Who, answered: Mail | None) -> bool:
+        """True if the message lies in a mailbox of the caller."""
+        found = self._find(answered.id) if answered is not None else None
+        return found is not None and found[0].owner == who[0]
 
     def _targets(self, who: Who, asked: Shape, answered: Mail | None) -> list[Box]:
         if "to" not in asked and answered is None:

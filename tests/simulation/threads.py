@@ -18,22 +18,22 @@ class Threading(Working):
         name = next((mine for mine, its in self.names.items() if its == id), "")
         return self.known(who, name)
 
-    def known(self, who: Who, name: str) -> Task:
-        """The task as the model calls it."""
+    def known(self, who: Who, name: str, granted: bool = False) -> Task:
+        """The task as the model calls it; ``granted``: to somebody who answers a message in it."""
         task = self.tasks.get(name)
-        if task is None or who[0] not in (task.principal, task.owner):
+        if task is None or not (granted or who[0] in (task.principal, task.owner)):
             raise Refusal("TASK_NOT_FOUND")
         return task
 
     # -- messages
 
-    def thread_of(self, who: Who, asked: Shape, answered: Mail | None) -> Task | None:
-        """The task that a message belongs to."""
+    def thread_of(self, who: Who, asked: Shape, answered: Mail | None, held: bool) -> Task | None:
+        """The task that a message belongs to; who holds what is ``answered`` may answer it."""
         named = asked.get("task")
         if isinstance(named, str):
             task = self.task(who, named)
         elif named is None and answered is not None and answered.task is not None:
-            task = self.known(who, answered.task)
+            task = self.known(who, answered.task, held)
         else:
             return None
         if isinstance(asked.get("to"), list):

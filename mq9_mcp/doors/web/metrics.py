@@ -77,7 +77,7 @@ class Metrics(Collector):
         yield _counter("mq9_faults", "Requests that ended in a fault of the broker itself", load.faults)
         yield _gauge("mq9_connections", "Connections that are open", self.load.connections)
         yield _gauge(
-            "mq9_calls_in_work", "Calls in work, without those that wait", load.calls - self.broker.waiting
+            "mq9_calls_in_work", "Calls in work, without those that wait", load.calls - load.waiting()
         )
         yield _gauge("mq9_calls_waiting", "Calls that wait for mail or for a rung", self.broker.waiting)
 

@@ -8,6 +8,7 @@ them, and answers reads, which wait until everything acknowledged before them is
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 import subprocess
@@ -26,6 +27,7 @@ from mq9_mcp.domain.errors import Unavailable
 from mq9_mcp.engine.embedded.folder_child import serve
 
 T = TypeVar("T")
+log = logging.getLogger("mq9.engine")
 
 INTERVAL_S = 0.1  # committed records gather so long before the process is told of them
 RESPAWN_S = 0.5
@@ -82,6 +84,7 @@ class FolderProcess:
             self._join = thread.join
         self._pipe = Connection(ours.detach())
         self._loop.add_reader(self._pipe.fileno(), self._readable)
+        os.set_blocking(self._pipe.fileno(), True)  # uvloop took that; a long answer comes in pieces
         self._started.set()
         self._announce()
 
@@ -171,10 +174,11 @@ class FolderProcess:
         if kind == "folded":
             self._tell(message[1])
         elif kind == "stuck":
-            self.readable, self.error = message[1], message[2]
+            self.readable = message[1]
+            self._in_trouble(message[2])
             self._wake(lambda stored: stored)
         elif kind == "failed":
-            self.error = message[1]
+            self._in_trouble(message[1])
             self._wake(lambda _: True)
         else:
             future = self._reads.pop(message[1])
@@ -185,7 +189,15 @@ class FolderProcess:
             else:
                 future.set_exception(_unavailable(message[2]))
 
+    def _in_trouble(self, why: str) -> None:
+        """Say once that the tables fall behind; why can hold a caller's words, and is told by /ready."""
+        if self.error is None:
+            log.error("the tables cannot be written; /ready says why", extra={"event": "fold_failed"})
+        self.error = why
+
     def _tell(self, seq: int) -> None:
+        if self.error is not None:
+            log.warning("the tables are written again", extra={"event": "fold_recovered"})
         self.error = None
         self.folded = max(self.folded, seq)
         while self._sizes and self._sizes[0][0] <= seq:
@@ -213,7 +225,10 @@ class FolderProcess:
             return
         self._loop.remove_reader(self._pipe.fileno())
         self._pipe.close()
-        self.error = self.error or "the folder process ended"
+        if self._closing:
+            self.error = self.error or "the folder process ended"
+        else:
+            self._in_trouble(self.error or "the folder process ended")
         self.readable = 0
         self._wake(lambda _: True)
         reads, self._reads = self._reads, {}
@@ -231,7 +246,7 @@ class FolderProcess:
         try:
             self.start()
         except OSError as error:  # the system has no room for another process now
-            self.error = f"the folder process cannot start: {error.strerror}"
+            self._in_trouble(f"the folder process cannot start: {error.strerror}")
             self._wake(lambda _: True)
             self._loop.call_later(RESPAWN_S, self._respawn)
 

@@ -21,6 +21,7 @@ SERVER_FILES = frozenset({START_LOCK, LOG_FILE, f"{LOG_FILE}.1", CONFIG_FILE})
 
 _PATIENCE_S = 0.5  # whoever looks for an owner holds the lock for a moment
 _PAUSE_S = 0.02
+_PID_MAX = 2**31 - 1  # what a system call takes
 _OWN = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW  # what is written is no file elsewhere
 
 
@@ -45,8 +46,11 @@ class OwnerLock:
         owner = {"pid": os.getpid()} | ({"address": address} if address else {})
         data = json.dumps(owner).encode() + b"\n"
         with contextlib.suppress(OSError):  # the lock holds all the same
-            os.pwrite(self._fd, data, 0)
-            os.ftruncate(self._fd, len(data))
+            written = 0
+            try:
+                written = os.pwrite(self._fd, data, 0)
+            finally:  # what an owner before left is never taken for ours
+                os.ftruncate(self._fd, written if written == len(data) else 0)
 
     def release(self) -> None:
         """Let the directory go."""
@@ -76,6 +80,15 @@ def taken(folder: Path, owner: dict[str, object]) -> Unavailable:
     )
 
 
+def unusable(folder: Path, error: OSError) -> Unavailable:
+    """What somebody is told whose data directory cannot be one, such as a path below a file."""
+    return Unavailable(
+        "STORAGE_UNAVAILABLE",
+        f"{folder} cannot be a data directory: {error.strerror}",
+        "name a directory that you may write to, or one that can be made, with --data or MQ9_DATA",
+    )
+
+
 def owner_of(folder: Path) -> dict[str, object] | None:
     """What the living owner of the directory says of itself; None if nobody owns it.
 
@@ -85,6 +98,8 @@ def owner_of(folder: Path) -> dict[str, object] | None:
         fd = os.open(folder / LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise unusable(folder, error) from None
     try:
         return None if _locked(fd, fcntl.LOCK_SH) else read_owner(folder)
     finally:
@@ -92,9 +107,10 @@ def owner_of(folder: Path) -> dict[str, object] | None:
 
 
 def read_owner(folder: Path) -> dict[str, object]:
-    """What the lock file says of the owner; empty if there is none."""
+    """What the lock file says of the owner; empty if there is none, or if no broker wrote it."""
     try:
         owner = json.loads((folder / LOCK_FILE).read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
-    return owner if isinstance(owner, dict) else {}
+    known = isinstance(owner, dict) and type(owner.get("pid")) is int and 0 < owner["pid"] <= _PID_MAX
+    return owner if known and isinstance(owner.get("address", ""), str) else {}

@@ -137,7 +137,8 @@ def mend(tables: Tables, memory: Memory, seq: int, at: int, owner: str) -> list[
     for name in ("mend_open", "mend_deliveries", "mend_delivery_mailboxes", "mend_agents"):
         tables.run(name)
     tables.run("mend_ending", [seq, at])
-    tables.run("mend_tasks")
+    for name in ("mend_tasks", "mend_task_messages"):
+        tables.run(name)
     said = [_mend_mailbox(tables, memory, number, at, owner) for number in _lost_mailboxes(tables, memory)]
     said += _mend_groups(tables, memory, at)
     _skip_numbers(tables, memory)

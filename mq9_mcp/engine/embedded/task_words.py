@@ -9,6 +9,7 @@ import msgspec
 from msgspec import structs
 
 from mq9_mcp.domain.clock import wire_time
+from mq9_mcp.domain.limits import limit
 from mq9_mcp.domain.names import own_session
 from mq9_mcp.domain.plan import Words
 from mq9_mcp.domain.task import Task, read_place
@@ -16,6 +17,7 @@ from mq9_mcp.engine.embedded.journal import Journal
 
 _decode = msgspec.json.decode
 _STEPS_MAX = 1_000  # read at a time
+BYTES_MAX = limit("fetch_bytes_max")  # of entries; the one that goes past it is still given
 _SHOWN = ("from", "created_at", "parts")
 _AROUND = ("metadata", "a2a")
 
@@ -60,12 +62,12 @@ async def task_view_from_tables(engine: Source, task: Task) -> dict[str, Any]:
 
 
 def view_of(task: Task, rows: list[Any]) -> dict[str, Any]:
-    """A task as the wire shows it, with words from the rows of its history."""
+    """A task as the wire shows it, with words from the rows of its history; a repair may have lost some."""
     view = _head(task, [_decode(detail) for _, kind, _, detail in rows if kind == "artifact"])
     last = {kind: detail for _, kind, _, detail in rows}
-    if task.progress:
+    if task.progress and "progress" in last:
         view["progress"] = _decode(last["progress"])
-    if task.status:
+    if task.status and "status" in last:
         view["status_message"] = _message(last["status"])
     return view
 
@@ -107,33 +109,37 @@ def artifacts(pieces: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 async def put_words(engine: Source, places: list[Words]) -> None:
-    """Replace places and message ids in parts of a reply by the words that stand there."""
+    """Replace places and message ids in parts of a reply by the words that stand there.
+
+    Words that a repair lost are left out: the work goes on without them.
+    """
     for task, one in places:
-        if "checkpoint" in one:
-            body = engine.journal.read(*read_place(one["checkpoint"]))
-            one["checkpoint"] = _decode(body or await _from_tables(engine, "last_checkpoint", task))
-        if "question" in one:
-            body = engine.journal.read(*read_place(one["question"]))
-            one["question"] = _message(body or await _from_tables(engine, "last_question", task))
+        for name, read in (("checkpoint", _decode), ("question", _message)):
+            if name not in one:
+                continue
+            place = one.pop(name)
+            body = engine.journal.read(*read_place(place)) or await _from_tables(engine, f"last_{name}", task)
+            if body is not None:
+                one[name] = read(body)
         if "follow_ups" in one:
             one["follow_ups"] = await engine.copies(one["follow_ups"])
 
 
-async def _from_tables(engine: Source, name: str, task: str) -> str:
+async def _from_tables(engine: Source, name: str, task: str) -> str | None:
     row = await engine.read_row(name, [task])
-    assert row is not None
-    return str(row[0])
+    return None if row is None else str(row[0])
 
 
 async def task_history(engine: Source, task: str, through: int, most: int) -> list[dict[str, Any]]:
-    """The last ``most`` entries of a task's history up to a number, oldest first."""
-    rows = await engine.read_rows("task_history", [task, through, most])
+    """The last ``most`` entries of a task's history up to a number, oldest first; fewer if they are large."""
+    rows = await engine.read_rows("task_history", [task, through, most, BYTES_MAX])
     return [entry_of(row) for row in reversed(rows)]
 
 
 async def task_steps(engine: Source, task: str, after: int, through: int) -> list[dict[str, Any]]:
-    """The first entries behind ``after``, at most 1,000."""
-    return [entry_of(row) for row in await engine.read_rows("task_steps", [task, after, through, _STEPS_MAX])]
+    """The first entries behind ``after``, at most 1,000, and no more than a reply holds."""
+    rows = await engine.read_rows("task_steps", [task, after, through, _STEPS_MAX, BYTES_MAX])
+    return [entry_of(row) for row in rows]
 
 
 def entry_of(row: tuple[Any, ...]) -> dict[str, Any]:

@@ -37,8 +37,10 @@ where task = ? and kind = 'status' and state in ('input-required', 'auth-require
 order by number desc limit 1
 
 -- name: task_history
-select number, happened_at, kind, state, who, message, reason, detail from task_events
-where task = ? and number <= ? order by number desc limit ?
+select number, happened_at, kind, state, who, message, reason, detail from (
+    select *, sum(coalesce(strlen(detail), 0)) over (order by number desc) - coalesce(strlen(detail), 0) as before
+    from (select * from task_events where task = ? and number <= ? order by number desc limit ?)
+) where before < ? order by number desc
 
 -- name: task_said
 select number, happened_at, kind, state, who, message, reason, detail from task_events
@@ -54,9 +56,22 @@ delete from tasks where ended_at is null and (
     )
 )
 
+-- name: mend_task_messages
+insert into task_messages
+select message, min(task) from (
+    select first as message, id as task from tasks
+    union all select cast(json_extract(record, '$.work') as bigint), id from tasks where ended_at is null
+    union all select message, task from task_events
+) named
+where message in (select id from messages) and task in (select id from tasks)
+    and message not in (select message from task_messages)
+group by message
+
 -- name: tasks_of_messages
 select message, task from task_messages where message between ? and ? and list_contains(?, message)
 
 -- name: task_steps
-select number, happened_at, kind, state, who, message, reason, detail from task_events
-where task = ? and number > ? and number <= ? order by number limit ?
+select number, happened_at, kind, state, who, message, reason, detail from (
+    select *, sum(coalesce(strlen(detail), 0)) over (order by number) - coalesce(strlen(detail), 0) as before
+    from (select * from task_events where task = ? and number > ? and number <= ? order by number limit ?)
+) where before < ? order by number
