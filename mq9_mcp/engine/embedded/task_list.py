@@ -59,7 +59,7 @@ def _view(con: duckdb.DuckDBPyConnection, task: Task) -> dict[str, Any]:
 
 
 def page_tasks(con: duckdb.DuckDBPyConnection, command: TaskPage, principal: str, now: int) -> dict[str, Any]:
-    """``{tasks, total}``: a page of a mailbox's tasks, the last changed first, ``said`` in each."""
+    """``{tasks, total, more}``: a page of a mailbox's tasks, the last changed first, ``said`` in each."""
     where = ["(principal = $principal or owner = $principal)", "(ended_at is null or ended_at > $retained)"]
     arguments: dict[str, Any] = {"principal": principal, "retained": now - RETENTION_MS}
     for name in _SAME:
@@ -79,11 +79,11 @@ def page_tasks(con: duckdb.DuckDBPyConnection, command: TaskPage, principal: str
         arguments["at"], arguments["id"] = command.before
     rows = con.execute(
         f"select record from tasks where {' and '.join(where)} "
-        f"order by updated_at desc, id desc limit {command.limit}",
+        f"order by updated_at desc, id desc limit {command.limit + 1}",
         arguments,
     ).fetchall()
-    tasks = [_with_said(con, decode_task(row[0]), command) for row in rows]
-    return {"tasks": tasks, "total": int(total[0]) if total else 0}
+    tasks = [_with_said(con, decode_task(row[0]), command) for row in rows[: command.limit]]
+    return {"tasks": tasks, "total": int(total[0]) if total else 0, "more": len(rows) > command.limit}
 
 
 def _with_said(con: duckdb.DuckDBPyConnection, task: Task, command: TaskPage) -> dict[str, Any]:
