@@ -201,6 +201,15 @@ SETTINGS: dict[str, Setting] = {
         1,
         65_536,
     ),
+    "block_s": Setting(
+        float,
+        4.0,
+        "How long a blocking call of A2A waits before it is answered with the task as it is.",
+        "Common clients of A2A give up after 5 seconds.",
+        "seconds",
+        0,
+        50,
+    ),
     "disk_free_bytes_min": Setting(
         int,
         64 * MIB,
@@ -256,6 +265,7 @@ class Settings(Struct, kw_only=True, frozen=True):
     calls_max: int = _default("calls_max")
     calls_steady_max: int = _default("calls_steady_max")
     waiting_max: int = _default("waiting_max")
+    block_s: float = _default("block_s")
     disk_free_bytes_min: int = _default("disk_free_bytes_min")
     journal_bytes: int = _default("journal_bytes")
     memory_limit: int = _default("memory_limit")

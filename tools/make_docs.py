@@ -32,6 +32,7 @@ from mq9_mcp.engine.embedded.lock import CONFIG_FILE
 from mq9_mcp.engine.embedded.tables import SCHEMA_VERSION, migrations
 from mq9_mcp.settings import SETTINGS, Setting, flag, variable
 from tools import docs_states
+from tools.make_a2a_page import a2a_page
 from tools.make_cli_page import cli_page
 from tools.make_client_page import client_page
 from tools.make_mcp_page import mcp_page
@@ -118,6 +119,7 @@ def pages() -> dict[str, str]:
         "cli.md": lambda: cli_page(_table, _code),
         "client.md": client_page,
         "mcp.md": lambda: mcp_page(_table),
+        "a2a.md": lambda: a2a_page(_table),
     }
     return {name: "\n".join([NOTE, "", *make()]).rstrip() + "\n" for name, make in made.items()}
 

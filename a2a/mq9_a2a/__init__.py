@@ -1,1 +1,1 @@
-"""The A2A door: Agent2Agent requests in, broker commands out. This version has none yet."""
+"""The A2A door: Agent2Agent requests in, broker commands out."""

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from mq9_mcp.domain import commands as c
 from mq9_mcp.domain import task_commands as t
+from mq9_mcp.domain.task_request import TaskRequest
 
 
 class Example(NamedTuple):
@@ -451,6 +452,9 @@ _AGENT_ENTRIES = (
 )
 
 CATALOGUE: dict[str, Entry] = {entry.name: entry for entry in (*_ENTRIES, *_AGENT_ENTRIES)}
+
+# What doors alone call, and the command as which it counts.
+HIDDEN: dict[type[c.Command], str] = {TaskRequest: "mailbox_send", t.TaskPage: "task_list"}
 
 # Named by the contract, not part of this version: refused by name, with what they belong to.
 LATER: dict[str, str] = {

@@ -119,6 +119,15 @@ class DeadLetter(Shape, kw_only=True, frozen=True):
     last_attempt_at: datetime | UnsetType = UNSET
 
 
+class Envelope(Shape, kw_only=True, frozen=True):
+    """What an A2A client wrote around its parts, verbatim."""
+
+    messageId: str
+    role: str
+    referenceTaskIds: list[str] | UnsetType = UNSET
+    extensions: list[str] | UnsetType = UNSET
+
+
 class Message(Shape, kw_only=True, frozen=True, rename={"from_": "from"}):
     """A message as it was stored."""
 
@@ -143,6 +152,7 @@ class Message(Shape, kw_only=True, frozen=True, rename={"from_": "from"}):
     traceparent: str | UnsetType = UNSET
     tracestate: str | UnsetType = UNSET
     dead_letter: DeadLetter | UnsetType = UNSET
+    a2a: Envelope | UnsetType = UNSET
 
 
 class StatusMessage(Shape, kw_only=True, frozen=True, rename={"from_": "from"}):
@@ -248,6 +258,8 @@ class HistoryEntry(Shape, kw_only=True, frozen=True, rename={"from_": "from"}):
     progress: ProgressView | UnsetType = UNSET
     artifact: ArtifactPiece | UnsetType = UNSET
     checkpoint: Any = UNSET
+    metadata: dict[str, Any] | UnsetType = UNSET
+    a2a: Envelope | UnsetType = UNSET
 
 
 class Task(Shape, kw_only=True, frozen=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 
-from mq9_mcp.broker.catalogue import CATALOGUE
+from mq9_mcp.broker.catalogue import CATALOGUE, HIDDEN
 from mq9_mcp.domain.commands import Command
 from mq9_mcp.domain.errors import Mq9Error
 from mq9_mcp.domain.spread import Spread
@@ -15,7 +15,10 @@ OK = "OK"
 HUNG_UP = "HUNG_UP"  # the caller did not wait for the end
 FAULT = "INTERNAL"
 UNKNOWN = "unknown"  # what is called by a name that is no command's
-NAMES: dict[type[Command], str] = {entry.arguments: name for name, entry in CATALOGUE.items()}
+NAMES: dict[type[Command], str] = {
+    **{entry.arguments: name for name, entry in CATALOGUE.items()},
+    **HIDDEN,
+}
 log = logging.getLogger("mq9.broker")
 
 

@@ -48,13 +48,23 @@ class Background:
 
     def each(self, stream: AsyncGenerator[T]) -> Iterator[T]:
         """What an async generator tells, one by one; whoever stops reading ends it."""
+        turn = asyncio.Lock()  # a read that an interrupt cancelled ends before the stream is closed
+
+        async def read() -> T:
+            async with turn:
+                return await anext(stream)
+
+        async def end() -> None:
+            async with turn:
+                await stream.aclose()
+
         try:
             while True:
-                yield self.run(anext(stream))
+                yield self.run(read())
         except StopAsyncIteration:
             return
         finally:
-            self.run(stream.aclose())
+            self.run(end())
 
     def _result(self, work: Coroutine[Any, Any, T]) -> T:
         if threading.current_thread() is self._thread:

@@ -23,6 +23,8 @@ def add_task(state: State, task: Task) -> None:
     if task.timeout_at is not None:
         heappush(mailbox.timeouts, (task.timeout_at, task.id))
         state.watch(mailbox, task.timeout_at)
+    for name in task.requests or ():
+        state.requests[task.mailbox, name] = task.id
     _note_news(state, task)
 
 
@@ -35,6 +37,12 @@ def _note_news(state: State, task: Task) -> None:
         known.remove(task.id)
         if not known:
             del state.task_news[worker]
+
+
+def _forget_requests(state: State, task: Task) -> None:
+    for name in task.requests or ():
+        if state.requests.get((task.mailbox, name)) == task.id:
+            del state.requests[task.mailbox, name]
 
 
 def _opened(state: State, event: e.TaskOpened) -> None:
@@ -55,7 +63,10 @@ def _moved(state: State, event: e.TaskMoved) -> None:
         supersede(state.mailboxes[state.mails[id].mailbox], state.mails[id], "withdrawn")
     if state.task_news or task.news:
         _note_news(state, task)
+    if event.request is not None:
+        state.requests[task.mailbox, event.request] = task.id
     if task.over:
+        _forget_requests(state, task)
         del state.tasks[task.id]
         state.ended_tasks[task.id] = task
         if len(state.ended_tasks) > ENDED_MAX:

@@ -22,9 +22,10 @@ from mq9_mcp.domain.mailbox import (
     decide_list,
     decide_update,
 )
-from mq9_mcp.domain.message import decide_send
+from mq9_mcp.domain.message import decide_request, decide_send
 from mq9_mcp.domain.plan import Plan
 from mq9_mcp.domain.session import decide_close, decide_reopen
+from mq9_mcp.domain.task_request import TaskRequest
 from mq9_mcp.domain.task_update import (
     decide_ack_and_update,
     decide_task_cancel,
@@ -41,6 +42,7 @@ DECIDE: dict[type[c.Command], Decide] = {
     c.MailboxList: decide_list,
     c.MailboxDrop: decide_drop,
     c.MailboxSend: decide_send,
+    TaskRequest: decide_request,
     c.MailboxAck: decide_ack_and_update,
     c.MailboxDelete: decide_delete,
     c.MailboxRedrive: decide_redrive,

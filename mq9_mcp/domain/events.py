@@ -407,7 +407,10 @@ class SessionReopened(Event, tag="session_reopened", kw_only=True):
 
 
 class TaskOpened(Event, tag="task_opened", kw_only=True):
-    """A task began with ``message``, the first entry of its history; ``body`` is that message's."""
+    """A task began with ``message``, the first entry of its history; ``body`` is that message's.
+
+    ``request``: the name by which a client that sends the same again is known.
+    """
 
     task: str
     message: int
@@ -421,6 +424,7 @@ class TaskOpened(Event, tag="task_opened", kw_only=True):
     session: str | None = None
     reply_to: str | None = None
     timeout_at: int | None = None
+    request: str | None = None
 
 
 class TaskMoved(Event, tag="task_moved", kw_only=True):
@@ -443,6 +447,7 @@ class TaskMoved(Event, tag="task_moved", kw_only=True):
     secret: str | None = None
     withdrawn: list[int] = []
     superseded: list[int] = []
+    request: str | None = None
 
 
 AnyEvent = (

@@ -16,6 +16,7 @@ from mq9_mcp.domain.parts import Body, check_metadata, check_parts, digest, enco
 from mq9_mcp.domain.plan import PagedMessage, Plan
 from mq9_mcp.domain.session import first_message, take_turn
 from mq9_mcp.domain.state import Mailbox, no_mailbox
+from mq9_mcp.domain.task_request import TaskRequest, repeated, with_lasting_key
 from mq9_mcp.domain.task_send import Thread, default_target, shape, stored, thread_of
 
 BATCH_MAX = limit("batch_messages_max")
@@ -27,6 +28,16 @@ LATER = {"intent": "routing by intent", "park": "routing by intent"}
 def decide_send(plan: Plan, command: MailboxSend) -> dict[str, Any]:
     """Store the messages of ``command``; the reply is ``{receipts}``."""
     return {"receipts": send(plan, [command] if command.messages is None else _several(command))}
+
+
+def decide_request(plan: Plan, command: TaskRequest) -> dict[str, Any]:
+    """Open or continue a task, once; the reply is ``{receipts}``."""
+    known = repeated(plan, command)
+    if known is None:
+        return decide_send(plan, with_lasting_key(plan, command))
+    at, session = wire_time(known.created_at), known.session
+    mailbox = plan.state.mailboxes[known.mailbox]
+    return {"receipts": [_receipt(mailbox, known.first, at, session, True, known.id)]}
 
 
 def _several(command: MailboxSend) -> list[MessageArguments]:
@@ -333,6 +344,7 @@ def _body(
         message.metadata,
         message.traceparent,
         message.tracestate,
+        a2a=message.a2a if isinstance(message, TaskRequest) else None,
     )
 
 

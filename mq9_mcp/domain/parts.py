@@ -49,6 +49,7 @@ class Body(msgspec.Struct, omit_defaults=True, rename={"from_": "from"}):
     traceparent: str | None = None
     tracestate: str | None = None
     task_state: str | None = None
+    a2a: dict[str, Any] | None = None
 
 
 def encode_body(body: Body) -> bytes:

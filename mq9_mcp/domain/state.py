@@ -235,6 +235,7 @@ class State:
         self.alarms: list[tuple[int, int]] = []
         self.tasks: dict[str, Task] = {}  # open ones
         self.ended_tasks: OrderedDict[str, Task] = OrderedDict()  # the last few, for who just waited for them
+        self.requests: dict[tuple[int, str], str] = {}  # by mailbox and name: the open task
         self.task_news: dict[str, set[str]] = {}  # by worker: tasks of which it is to be told something
 
     def mailbox(self, address: str) -> Mailbox:

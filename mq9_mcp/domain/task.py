@@ -173,6 +173,7 @@ class Task(Struct, gc=False, omit_defaults=True):
     artifacts: list[int] | None = None
     settled_by: str = ""  # secret of the lease under which it was last settled, and the state that it got
     settled_as: str = ""
+    requests: list[str] | None = None  # by which clients know what they sent
 
     @property
     def waits(self) -> bool:
@@ -210,6 +211,7 @@ def opened(event: TaskOpened) -> Task:
         session=event.session,
         reply_to=event.reply_to,
         timeout_at=event.timeout_at,
+        requests=[event.request] if event.request is not None else None,
     )
 
 
@@ -219,6 +221,8 @@ def advance(task: Task, event: TaskMoved) -> None:
         _step(task, event)
     if event.told is not None:
         task.told = event.told
+    if event.request is not None:
+        task.requests = [*(task.requests or ()), event.request]
 
 
 def _step(task: Task, event: TaskMoved) -> None:

@@ -118,6 +118,24 @@ class TaskGet(Command, kw_only=True, frozen=True):
     wait_s: Annotated[Wait, help_text("Wait so long for a newer version.")] = 0
 
 
+class TaskPage(Command, kw_only=True, frozen=True):
+    """What a door shows of the tasks of one mailbox, the last changed first, with what was said in them.
+
+    ``before``: the place, ``(updated_at, id)``, behind which the page begins. ``said``: so many of the last
+    messages of each.
+    """
+
+    mailbox: str
+    task: str | None = None
+    session: str | None = None
+    state: str | None = None
+    since: int | None = None
+    before: tuple[int, str] | None = None
+    limit: int = 1
+    said: int = 0
+    parts: bool = True
+
+
 class TaskList(Command, kw_only=True, frozen=True):
     """Arguments of ``task_list``; newest first."""
 

@@ -16,6 +16,7 @@ from mq9_mcp.domain.plan import PagedMessage, Plan
 from mq9_mcp.domain.state import Mailbox, no_mailbox
 from mq9_mcp.domain.task import Move, Task, new_task_id, next_task_state, opened
 from mq9_mcp.domain.task_moves import find_task, move
+from mq9_mcp.domain.task_request import TaskRequest, request_key
 
 FOLLOW_UPS_MAX = limit("follow_ups_max")
 _NO_USE = ("delay_s", "deliver_at", "ttl_s", "expires_at", "state_key")
@@ -107,12 +108,20 @@ def stored(
     elif mail.mailbox != task.mailbox:
         move(plan, task, Move.MESSAGE, [Step("message", body, mail.id)])
     elif task.waits:
-        move(plan, task, Move.ANSWER, [Step("answer", body, mail.id)], work=mail.id, tier=mail.tier)
+        steps = [Step("answer", body, mail.id)]
+        move(plan, task, Move.ANSWER, steps, work=mail.id, tier=mail.tier, request=_request(plan, message))
     else:
         _check_follow_up(task, message)
         sent.joined.append(mail.id)
         plan.count(mailbox, -1, -mail.size)
-        move(plan, task, Move.FOLLOW_UP, [Step("follow_up", body, mail.id)])
+        steps = [Step("follow_up", body, mail.id)]
+        move(plan, task, Move.FOLLOW_UP, steps, request=_request(plan, message))
+
+
+def _request(plan: Plan, message: MessageArguments) -> str | None:
+    return (
+        request_key(plan.caller, message, message.parts or []) if isinstance(message, TaskRequest) else None
+    )
 
 
 def _check_follow_up(task: Task, message: MessageArguments) -> None:
@@ -152,6 +161,7 @@ def _open(plan: Plan, thread: Thread, mailbox: Mailbox, mail: Mail, message: Mes
         session=mail.session,
         reply_to=message.reply_to,
         timeout_at=timeout,
+        request=_request(plan, message),
     )
     plan.events.append(event)
     if plan.tasks is None:

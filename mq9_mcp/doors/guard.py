@@ -53,6 +53,7 @@ class Load:
         self.calls_max = calls_max
         self.calls_steady_max = calls_steady_max
         self.waiting = waiting
+        self.listening: list[Callable[[], int]] = []  # what doors count of calls that only listen
         self._clock = clock
         self._busy_since = self._busy_at = -BURST_S
         self.calls = 0
@@ -64,7 +65,7 @@ class Load:
 
     def full(self) -> bool:
         """There is no room for one more call."""
-        calls = self.calls + self.admitted - self.waiting()
+        calls = self.calls + self.admitted - self.waiting() - sum(count() for count in self.listening)
         if calls < self.calls_steady_max and calls < self.calls_max:
             return False
         now = self._clock()

@@ -16,6 +16,8 @@ from types import FrameType
 import msgspec
 import uvicorn
 import uvloop
+from mq9_a2a import app as a2a
+from mq9_a2a.app import A2aDoor
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -26,6 +28,7 @@ from mq9_mcp import __version__
 from mq9_mcp.broker.broker import Broker, start_broker
 from mq9_mcp.domain.errors import Mq9Error, Refused
 from mq9_mcp.doors.answer import refusal
+from mq9_mcp.doors.caller import caller_of
 from mq9_mcp.doors.guard import Bounds, Guard, Load
 from mq9_mcp.doors.head import Heads, loopback
 from mq9_mcp.doors.mcp_tools import app as mcp_tools
@@ -56,13 +59,15 @@ def make_app(
 ) -> ASGIApp:
     """Every door over one broker, behind one guard; REST stands first, as most calls are its."""
     door = door or _mcp_door(broker, settings)
+    agents = A2aDoor(broker, caller_of, settings.block_s)
     load = load or _load(broker, settings, door)
+    load.listening.append(lambda: agents.listening)
     bounds = Bounds(settings.request_bytes_max, settings.bodies_bytes_max)
     others = Starlette(
         routes=web.routes(broker, load, settings.disk_free_bytes_min),
         exception_handlers={HTTPException: _no_such_thing},
     )
-    doors = rest.before(mcp_tools.before(others, door), broker)
+    doors = rest.before(mcp_tools.before(a2a.before(others, agents), door), broker)
     return Guard(doors, _heads(settings), bounds, load)
 
 
@@ -83,7 +88,10 @@ def _no_such_thing(request: Request, error: Exception) -> Response:
     """What the router refuses, in the shape that errors have."""
     assert isinstance(error, HTTPException)
     what = f"{request.method} {request.url.path[:100]}"
-    hint = "POST /v1/{command} and /mcp; GET /v1/openapi.json, /v1/events, /health, /ready and /metrics"
+    hint = (
+        "POST /v1/{command}, /mcp and /a2a/{address}; "
+        "GET /v1/openapi.json, /v1/events, /health, /ready and /metrics"
+    )
     refused = Refused("INVALID_ARGUMENT", f"{what}: {error.detail}; accepted: {hint}")
     return refusal(refused, dict(error.headers or {}), status=error.status_code)
 

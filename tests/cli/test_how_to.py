@@ -36,7 +36,7 @@ def test_the_shell_blocks_of_the_page_run(url: str, tmp_path: Path) -> None:
         "LOGNAME": "ann",
         "MQ9_URL": url,
         "PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'a2a'}",
         "PYTHONWARNINGS": "error",
     }
     blocks = [block for block in fences(PAGE.read_text(encoding="utf-8")) if block.language == "sh"]

@@ -40,7 +40,7 @@ print([name for name in {HEAVY} if name in sys.modules], code)
 def test_nothing_heavy_is_imported(line: list[str], code: int) -> None:
     ended = subprocess.run(
         [sys.executable, "-c", SCRIPT, *line],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'a2a'}"},
         capture_output=True,
         text=True,
         timeout=60,
@@ -51,7 +51,7 @@ def test_nothing_heavy_is_imported(line: list[str], code: int) -> None:
 def test_it_runs_as_a_module() -> None:
     ended = subprocess.run(
         [sys.executable, "-m", "mq9_mcp.cli", "--version"],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'a2a'}"},
         capture_output=True,
         text=True,
         timeout=60,

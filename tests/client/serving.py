@@ -16,7 +16,7 @@ READY_S = 60
 _URL = re.compile(r"http://[0-9.:]+")
 ENVIRONMENT = {
     **{name: value for name, value in os.environ.items() if not name.startswith("MQ9_")},
-    "PYTHONPATH": str(ROOT),
+    "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'a2a'}",
     "PYTHONWARNINGS": "error",
 }
 _PROGRAM = """

@@ -18,7 +18,7 @@ from tests.crash.line import Gone, Line
 
 ROOT = Path(__file__).parents[2]
 READY_S = 60
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"}
+ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'a2a'}", "PYTHONWARNINGS": "error"}
 
 
 @contextmanager

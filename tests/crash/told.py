@@ -71,9 +71,7 @@ class Told:
     @classmethod
     def of(cls, logs: Path) -> Told:
         """What the files say."""
-        return cls(
-            {path.stem: map(json.loads, path.read_bytes().splitlines()) for path in logs.glob("*.log")}
-        )
+        return cls({path.stem: map(json.loads, _whole(path).splitlines()) for path in logs.glob("*.log")})
 
     def in_flight(self, since: float = 0.0, before: float = float("inf")) -> list[Reply]:
         """The calls without an answer that were made between two moments."""
@@ -83,3 +81,8 @@ class Told:
 def kinds(entries: list[Reply]) -> set[str]:
     """Which of send, lease and ack are among these calls."""
     return {entry["what"] for entry in entries if entry.get("outcome", "ack") == "ack"}
+
+
+def _whole(log: Path) -> bytes:
+    """The lines that are written to their end; a client may be in the middle of one."""
+    return log.read_bytes().rpartition(b"\n")[0]

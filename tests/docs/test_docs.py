@@ -122,7 +122,12 @@ def test_the_script_of_the_readme_runs(tmp_path: Path) -> None:
     ended = subprocess.run(
         [sys.executable, "first.py"],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error", "PYTHONMALLOC": "debug"},
+        env={
+            **os.environ,
+            "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'a2a'}",
+            "PYTHONWARNINGS": "error",
+            "PYTHONMALLOC": "debug",
+        },
         capture_output=True,
         text=True,
         timeout=60,

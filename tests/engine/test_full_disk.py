@@ -29,7 +29,7 @@ def worked(name: str, data: Path) -> subprocess.CompletedProcess[str]:
     """The scenario, run to its end."""
     return subprocess.run(
         [sys.executable, "-W", "error", str(WORKER), name, str(data)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'a2a'}"},
         capture_output=True,
         text=True,
         timeout=90,

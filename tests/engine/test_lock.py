@@ -43,7 +43,7 @@ asyncio.run(main())
 @contextmanager
 def owner(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Another process with a broker on ``folder``; a line to it lets it close."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'a2a'}"}
     command = [sys.executable, "-c", OWNER, str(folder)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as process:
         assert process.stdout is not None

@@ -32,8 +32,13 @@ class Said(NamedTuple):
 
 
 def from_npm(name: str) -> Path:
-    """The path of a pinned program; the first test that needs one installs all, others wait for it."""
-    texts = [(PINNED / file).read_bytes() for file in FILES]
+    """The path of a pinned program."""
+    return installed(PINNED) / "node_modules" / ".bin" / name
+
+
+def installed(pinned: Path) -> Path:
+    """Where what ``pinned`` names is; the first test that needs it installs all, others wait for it."""
+    texts = [(pinned / file).read_bytes() for file in FILES]
     folder = ROOT / "build" / "checkers" / hashlib.sha256(b"".join(texts)).hexdigest()[:16]
     folder.mkdir(parents=True, exist_ok=True)
     done = folder / "installed"
@@ -41,7 +46,7 @@ def from_npm(name: str) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not done.exists():
             for file in FILES:
-                shutil.copy(PINNED / file, folder / file)
+                shutil.copy(pinned / file, folder / file)
             command = [str(BIN / "npm"), "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
             ended = subprocess.run(
                 command,
@@ -54,7 +59,7 @@ def from_npm(name: str) -> Path:
             )
             assert ended.returncode == 0, ended.stderr
             done.touch()
-    return folder / "node_modules" / ".bin" / name
+    return folder
 
 
 async def say(folder: Path, *command: str | Path, **environment: str) -> Said:

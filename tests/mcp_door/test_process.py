@@ -122,7 +122,7 @@ def test_a_full_server_says_when_to_come_again_and_listeners_take_no_room(tmp_pa
 
 def test_the_benchmark_named_like_the_sdk_does_not_hide_it() -> None:
     command = [sys.executable, str(ROOT / "benchmarks" / "mcp.py"), "--serve", "noop"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'a2a'}"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None
         try:

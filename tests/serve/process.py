@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 DEADLINE_S = 30
 ENVIRONMENT = {
     **{name: value for name, value in os.environ.items() if not name.startswith("MQ9_")},
-    "PYTHONPATH": str(ROOT),
+    "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'a2a'}",
     "PYTHONWARNINGS": "error",
 }
 

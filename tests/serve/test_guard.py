@@ -175,6 +175,15 @@ def test_a_body_without_a_type_does_not_get_in(url: str) -> None:
     assert "Content-Type: none" in refused(ask(url, "POST", "/v1/mailbox_list", {}), "INVALID_ARGUMENT")
 
 
+def test_a_call_that_only_listens_needs_no_body_and_no_type(url: str) -> None:
+    path, version = "/a2a/anna/v1/tasks/task-none:subscribe", {"A2A-Version": "1.0"}
+    answer = ask(url, "POST", path, version, b"")
+    assert (answer.status, answer.json["error"]["details"][0]["reason"]) == (404, "TASK_NOT_FOUND")
+    refused(ask(url, "POST", path, version, SEND), "INVALID_ARGUMENT")
+    refused(ask(url, "POST", path.replace("subscribe", "cancel"), version, b""), "INVALID_ARGUMENT")
+    refused(ask(url, "POST", path, {**version, "Origin": "https://evil.example"}, b""), "POLICY_VIOLATION")
+
+
 def test_a_body_that_says_it_is_too_large_is_refused_before_it_comes(url: str) -> None:
     with Line(url) as line:
         line.begin("/v1/mailbox_send", JSON, BODY_MAX + 1)

@@ -38,6 +38,7 @@ from mq9_mcp.domain.state import NEVER, Caller, Group, Mailbox
 from mq9_mcp.domain.task import Task
 from mq9_mcp.domain.task_commands import TaskCancel, TaskGet, TaskUpdate
 from mq9_mcp.domain.task_moves import follow_mail
+from mq9_mcp.domain.task_request import TaskRequest
 from mq9_mcp.engine.base import Committed, Figures, Listener, Registry
 from mq9_mcp.engine.embedded import prepare
 from mq9_mcp.engine.embedded.disk import Disk
@@ -60,7 +61,7 @@ from mq9_mcp.engine.embedded.task_words import (
 
 RESTART_LEASE_MS = limit("restart_lease_s") * 1000
 TASK_COMMANDS = (TaskGet, TaskUpdate, TaskCancel)  # their replies are a task
-PLAIN = (MailboxSend, MailboxAck)  # their replies name nothing that a change would complete
+PLAIN = (MailboxSend, MailboxAck, TaskRequest)  # their replies name nothing that a change would complete
 BACKLOG_BYTES = 64 * 1024 * 1024  # unfolded records above it make commands wait: the tables must follow
 READS = (AgentDiscover, GroupList, MailboxGet, MailboxList, TaskGet)  # answered from memory alone
 SYSTEM = Caller("mq9", "mq9.broker", True)

@@ -40,6 +40,7 @@ from mq9_mcp.domain.plan import (
 from mq9_mcp.domain.session import first_message
 from mq9_mcp.domain.state import Caller, Group, Mailbox, State
 from mq9_mcp.domain.task_commands import TaskCancel, TaskGet, TaskUpdate
+from mq9_mcp.domain.task_request import TaskRequest
 from mq9_mcp.engine.embedded.journal import Journal
 from mq9_mcp.engine.embedded.mails import extra_of, mail_of
 from mq9_mcp.engine.embedded.session import record_of
@@ -334,6 +335,7 @@ def read_all(con: duckdb.DuckDBPyConnection, name: str, arguments: Any) -> Any:
 
 PREPARE: dict[type[Any], Callable[[Source, Caller, Any, Ask], Coroutine[Any, Any, bool]]] = {
     MailboxSend: for_send,
+    TaskRequest: for_send,
     MailboxAck: for_ack,
     MailboxDelete: for_delete,
     GroupReset: for_reset,

@@ -19,6 +19,7 @@ _decode = msgspec.json.decode
 _STEPS_MAX = 1_000  # read at a time
 BYTES_MAX = limit("fetch_bytes_max")  # of entries; the one that goes past it is still given
 _SHOWN = ("from", "created_at", "parts")
+_AROUND = ("metadata", "a2a")
 
 
 class Source(Protocol):
@@ -134,16 +135,17 @@ async def _from_tables(engine: Source, name: str, task: str) -> str | None:
 async def task_history(engine: Source, task: str, through: int, most: int) -> list[dict[str, Any]]:
     """The last ``most`` entries of a task's history up to a number, oldest first; fewer if they are large."""
     rows = await engine.read_rows("task_history", [task, through, most, BYTES_MAX])
-    return [_entry(row) for row in reversed(rows)]
+    return [entry_of(row) for row in reversed(rows)]
 
 
 async def task_steps(engine: Source, task: str, after: int, through: int) -> list[dict[str, Any]]:
     """The first entries behind ``after``, at most 1,000, and no more than a reply holds."""
     rows = await engine.read_rows("task_steps", [task, after, through, _STEPS_MAX, BYTES_MAX])
-    return [_entry(row) for row in rows]
+    return [entry_of(row) for row in rows]
 
 
-def _entry(row: tuple[Any, ...]) -> dict[str, Any]:
+def entry_of(row: tuple[Any, ...]) -> dict[str, Any]:
+    """One entry of a task's history as the wire shows it."""
     number, at, kind, state, who, message, reason, detail = row
     entry = {"number": number, "at": wire_time(at), "kind": kind, "state": state, "from": who}
     if message is not None:
@@ -156,4 +158,5 @@ def _entry(row: tuple[Any, ...]) -> dict[str, Any]:
             entry[kind] = words
         else:
             entry["parts"] = words["parts"]
+            entry |= {name: words[name] for name in _AROUND if name in words}
     return entry

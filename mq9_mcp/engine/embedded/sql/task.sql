@@ -47,6 +47,12 @@ select number, happened_at, kind, state, who, message, reason, detail from (
     from (select * from task_events where task = ? and number <= ? order by number desc limit ?)
 ) where before < ? order by number desc
 
+-- name: task_said
+select number, happened_at, kind, state, who, message, reason, detail from task_events
+where task = ? and number <= ? and detail is not null
+    and kind in ('submitted', 'answer', 'follow_up', 'message', 'status')
+order by number desc limit ?
+
 -- name: mend_tasks
 delete from tasks where ended_at is null and (
     cast(json_extract(record, '$.mailbox') as bigint) not in (select number from mailboxes)

@@ -1,0 +1,158 @@
+"""Followers of a task: what happens is read and encoded once, however many listen.
+
+A follower that listens to a task others listen to too shares what one reader reads; one that comes back
+after an event reads what it missed by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import NamedTuple
+
+import msgspec
+
+from mq9_a2a.words import TERMINAL, View, event_of, numbered, task_of
+from mq9_mcp.broker.broker import Broker
+from mq9_mcp.domain.errors import Mq9Error
+from mq9_mcp.domain.state import Caller
+from mq9_mcp.domain.task_commands import TaskGet, TaskPage
+
+HISTORY_MAX = 100
+_encode = msgspec.json.Encoder().encode
+
+
+class Event:
+    """One thing that a follower is told: a ``StreamResponse``, its number, and its bytes."""
+
+    __slots__ = ("_numbered", "_plain", "number", "response")
+
+    def __init__(self, number: int, response: View) -> None:
+        self.number = number
+        self.response = response
+        self._plain: bytes | None = None
+        self._numbered: bytes | None = None
+
+    def encoded(self, with_number: bool) -> bytes:
+        """The bytes, made once for all who take them in this form."""
+        if with_number:
+            if self._numbered is None:
+                self._numbered = _encode(numbered(self.response, self.number))
+            return self._numbered
+        if self._plain is None:
+            self._plain = _encode(self.response)
+        return self._plain
+
+
+class _Snapshot(NamedTuple):
+    event: Event
+    over: bool
+
+
+class _Channel:
+    """One task that somebody listens to."""
+
+    def __init__(self, broker: Broker, caller: Caller, task: View) -> None:
+        self.broker = broker
+        self.task = task
+        self.base: int = task["version"]  # what is told comes behind this entry
+        self.events: list[Event] = []
+        self.ended = False
+        self.error: Mq9Error | None = None
+        self.listeners: dict[int, asyncio.Event] = {}
+        self._snapshot: asyncio.Future[_Snapshot] | None = None
+        self._snapshot_version = 0
+        self.reading = asyncio.create_task(self._read(caller), name="mq9-a2a-follow")
+
+    async def _read(self, caller: Caller) -> None:
+        try:
+            async with aclosing(self.broker.follow_task(caller, self.task["id"], self.base)) as told:
+                async for one in told:
+                    response = event_of(self.task, one["entry"])
+                    if response is not None:
+                        self.events.append(Event(one["entry"]["number"], response))
+                        self._ring()
+        except Mq9Error as error:
+            self.error = error
+        finally:
+            self.ended = True
+            self._ring()
+
+    def _ring(self) -> None:
+        for listener in self.listeners.values():
+            listener.set()
+
+    async def snapshot(self, caller: Caller, version: int) -> _Snapshot:
+        """The task as it is at ``version`` or later, looked up once for all who come now."""
+        if self._snapshot is None or self._snapshot_version < version:
+            self._snapshot_version = version
+            self._snapshot = asyncio.ensure_future(snapshot(self.broker, caller, self.task))
+        return await asyncio.shield(self._snapshot)
+
+
+async def snapshot(broker: Broker, caller: Caller, task: View) -> _Snapshot:
+    """A task as the first event of a stream."""
+    command = TaskPage(mailbox=task["mailbox"], task=task["id"], said=HISTORY_MAX)
+    [view] = (await broker.execute(caller, command))["tasks"]
+    response = {"task": task_of(view, view["said"], None)}
+    return _Snapshot(Event(view["version"], response), view["state"] in TERMINAL)
+
+
+class Follows:
+    """The tasks that are followed now."""
+
+    def __init__(self, broker: Broker) -> None:
+        self.broker = broker
+        self._channels: dict[str, _Channel] = {}
+        self._numbers = 0
+
+    async def follow(self, caller: Caller, task: str, new: View | None = None) -> AsyncGenerator[Event]:
+        """The task first, then what happens; ``new`` is a task that was just opened, as it was then."""
+        known: View = (await self.broker.execute(caller, TaskGet(task=task)))["task"]
+        channel = self._channels.get(task)
+        if channel is None or channel.ended:
+            base = {**known, "version": 1} if new is not None else known
+            channel = self._channels[task] = _Channel(self.broker, caller, base)
+        self._numbers += 1
+        number, moved = self._numbers, asyncio.Event()
+        channel.listeners[number] = moved
+        try:
+            if new is not None:
+                first = _Snapshot(Event(1, {"task": new}), False)
+            else:
+                first = await channel.snapshot(caller, known["version"])
+            yield first.event
+            if not first.over:
+                async for event in _later(channel, moved, first.event.number):
+                    yield event
+        finally:
+            del channel.listeners[number]
+            if not channel.listeners:
+                channel.reading.cancel()
+                if self._channels.get(task) is channel:
+                    del self._channels[task]
+
+    async def resume(self, caller: Caller, task: View, after: int) -> AsyncGenerator[Event]:
+        """What came after the event numbered ``after``, and what happens from now on."""
+        async with aclosing(self.broker.follow_task(caller, task["id"], after)) as told:
+            async for one in told:
+                response = event_of(task, one["entry"])
+                if response is not None:
+                    yield Event(one["entry"]["number"], response)
+
+
+async def _later(channel: _Channel, moved: asyncio.Event, after: int) -> AsyncGenerator[Event]:
+    at = 0
+    while True:
+        moved.clear()
+        while at < len(channel.events):
+            event = channel.events[at]
+            at += 1
+            if event.number > after:
+                yield event
+        if channel.ended and at == len(channel.events):
+            if channel.error is not None:
+                raise channel.error
+            return
+        await moved.wait()

@@ -1,0 +1,85 @@
+"""Clients of A2A 0.3: their methods, paths and words, over the same tasks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tests.a2a_door.site import BOX, RPC, Peer, run_peer, update, working
+from tests.support import Desk, Reply
+
+MESSAGE = {
+    "kind": "message",
+    "messageId": "m1",
+    "role": "user",
+    "parts": [{"kind": "text", "text": "hello"}],
+}
+
+
+async def finish(desk: Desk, message: Reply) -> None:
+    await update(desk, message, "completed", message="done", artifacts=[{"text": "a"}])
+
+
+async def call(peer: Peer, method: str, **params: Any) -> Reply:
+    body = {"jsonrpc": "2.0", "id": 7, "method": method, "params": params}
+    answer = await peer.site.client.post(f"/a2a/{BOX}", json=body)
+    assert answer.status_code == 200
+    found: Reply = answer.json()
+    return found
+
+
+def test_json_rpc_of_0_3(tmp_path: Path) -> None:
+    async def test(peer: Peer) -> None:
+        async with working(peer.desk, finish):
+            task = (await call(peer, "message/send", message=MESSAGE))["result"]
+        assert (task["kind"], task["status"]["state"]) == ("task", "completed")
+        assert task["artifacts"][0]["parts"] == [{"kind": "text", "text": "a"}]
+        assert (await call(peer, "tasks/get", id=task["id"]))["result"] == task
+        assert (await call(peer, "tasks/get", id="none"))["error"]["code"] == -32001
+        assert (await call(peer, "tasks/cancel", id=task["id"]))["error"]["code"] == -32002
+        config = {"taskId": task["id"], "pushNotificationConfig": {"url": "http://127.0.0.1/hook"}}
+        assert (await call(peer, "tasks/pushNotificationConfig/set", **config))["error"]["code"] == -32003
+        blocked = {"configuration": {"blocking": False}}
+        waiting = (await call(peer, "message/send", message={**MESSAGE, "messageId": "m2"}, **blocked))[
+            "result"
+        ]
+        assert waiting["status"]["state"] == "submitted"
+        canceled = (await call(peer, "tasks/cancel", id=waiting["id"]))["result"]
+        assert canceled["status"]["state"] == "canceled"
+
+    run_peer(test, tmp_path, RPC)
+
+
+def test_streams_of_0_3(tmp_path: Path) -> None:
+    async def test(peer: Peer) -> None:
+        body = {"jsonrpc": "2.0", "id": 7, "method": "message/stream", "params": {"message": MESSAGE}}
+        kinds = []
+        async with (
+            working(peer.desk, finish),
+            peer.site.client.stream("POST", f"/a2a/{BOX}", json=body) as answer,
+        ):
+            async for line in answer.aiter_lines():
+                if line.startswith("data:"):
+                    kinds.append(json.loads(line[5:])["result"]["kind"])
+        assert kinds == ["task", "status-update", "artifact-update", "status-update"]
+
+    run_peer(test, tmp_path, RPC)
+
+
+def test_http_of_0_3(tmp_path: Path) -> None:
+    async def test(peer: Peer) -> None:
+        message = {"messageId": "m1", "role": "ROLE_USER", "content": [{"text": "hello"}]}
+        async with working(peer.desk, finish):
+            answer = await peer.site.client.post(
+                f"/a2a/{BOX}/v1/message:send", json={"request": message, "configuration": {"blocking": True}}
+            )
+        assert answer.status_code == 200, answer.text
+        task = answer.json()["task"]
+        assert task["status"]["state"] == "TASK_STATE_COMPLETED"
+        found = await peer.site.client.get(f"/a2a/{BOX}/v1/tasks/{task['id']}")
+        assert found.json()["id"] == task["id"]
+        missing = await peer.site.client.get(f"/a2a/{BOX}/v1/tasks/none")
+        assert missing.status_code == 404
+
+    run_peer(test, tmp_path, RPC)
