@@ -102,6 +102,13 @@ SETTINGS: dict[str, Setting] = {
         check=_check_networks,
         form="a list of addresses and networks, such as 127.0.0.1 and 10.2.0.0/16",
     ),
+    "embedding": Setting(
+        str,
+        "minilm",
+        "What understands the meaning of intents: the model that ships, or keywords alone.",
+        "The model takes 100 MB of memory; where agents are few and well named, keywords may do.",
+        choices=("minilm", "keywords"),
+    ),
     "log_level": Setting(
         str,
         "info",
@@ -237,6 +244,7 @@ class Settings(Struct, kw_only=True, frozen=True):
     allowed_hosts: tuple[str, ...] = _default("allowed_hosts")
     allowed_origins: tuple[str, ...] = _default("allowed_origins")
     card_networks: tuple[str, ...] = _default("card_networks")
+    embedding: str = _default("embedding")
     log_level: str = _default("log_level")
     log_format: str = _default("log_format")
     log_file: Path | None = _default("log_file")

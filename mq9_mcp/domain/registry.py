@@ -46,6 +46,15 @@ class Agent(Struct):
         return self.seen_at + PRESENCE_MS if self.status == "available" else NEVER
 
 
+def skill_named(agent: Agent, wish: str) -> Skill | None:
+    """The skill of that id or name; capitals do not count."""
+    wish = wish.casefold()
+    for skill in agent.skills:
+        if wish in (skill.id.casefold(), skill.name.casefold()):
+            return skill
+    return None
+
+
 class Match(NamedTuple):
     """How well an agent fits a text: 0 to 1, why, and the id of the skill that fits best.
 

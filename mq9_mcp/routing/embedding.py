@@ -1,48 +1,24 @@
-"""Texts become vectors. Whoever embeds stands behind one small seam; equal texts give equal vectors.
+"""The engine that ships: all-MiniLM-L6-v2 on ONNX Runtime; equal texts give equal vectors.
 
-An engine works on one text at a time: with 8-bit numbers the scale of a calculation is that of all texts
+It works on one text at a time: with 8-bit numbers the scale of a calculation is that of all texts
 in it, so in company a text would get another vector each time. Nothing is asked of the network.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from mq9_mcp.routing.seam import CannotLoad, Model, Vectors
 from mq9_mcp.routing.wordpiece import WordPiece
-
-Vectors = npt.NDArray[np.float32]  # a row for each text, of length 1
 
 MINILM = Path(__file__).with_name("minilm")
 MODEL_FILE, VOCABULARY_FILE, SUMS_FILE = "model.int8.onnx", "vocab.txt", "SHA256SUMS"
 CHUNK_BYTES = 1024 * 1024
-
-
-class Model(NamedTuple):
-    """Which vectors can be compared with each other: those of one model and version."""
-
-    name: str
-    version: str
-
-
-class Embedder(Protocol):
-    """Makes vectors; called in a thread of its own, by one caller at a time."""
-
-    @property
-    def model(self) -> Model:
-        """What the vectors are made by."""
-
-    def embed(self, texts: Sequence[str]) -> Vectors:
-        """A vector of length 1 for each text."""
-
-
-class CannotLoad(Exception):
-    """The engine cannot be used here; the message says why."""
 
 
 class MiniLM:
@@ -103,6 +79,3 @@ def _sum(path: Path) -> str:
         while chunk := file.read(CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-Load = Callable[[], Embedder]

@@ -12,12 +12,13 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import NamedTuple
-
-import numpy as np
+from typing import TYPE_CHECKING, NamedTuple
 
 from mq9_mcp.domain.errors import Unavailable
-from mq9_mcp.routing.embedding import CannotLoad, Embedder, Load, Model, Vectors
+from mq9_mcp.routing.seam import CannotLoad, Embedder, Load, Model
+
+if TYPE_CHECKING:  # numpy is slow to import: it comes with the engine, after the start
+    from mq9_mcp.routing.seam import Vectors
 
 REMEMBERED_MAX = 4_096  # vectors, 6 MB
 log = logging.getLogger("mq9.routing")
@@ -65,6 +66,8 @@ class Encoder:
 
     async def embed(self, texts: Sequence[str], patient: bool = False) -> Vectors:
         """A vector for each text; ``patient`` ones wait until nobody urgent does. Raises ``Unavailable``."""
+        import numpy as np
+
         if not texts:
             return np.zeros((0, 0), np.float32)
         found: dict[str, Vectors] = {}
@@ -148,6 +151,8 @@ class Encoder:
     def _one(self, text: str) -> Vectors:
         if self._embedder is None:
             raise _cannot(self._trouble or "no engine")
+        import numpy as np
+
         vector: Vectors = self._embedder.embed([text])[0]
         if not np.isfinite(vector).all():
             raise _cannot("the engine made no numbers of a text")

@@ -18,11 +18,12 @@ from mq9_mcp.routing.cards import Card, CardTexts, read_card, texts_of
 from mq9_mcp.routing.keywords import Keywords
 
 if TYPE_CHECKING:  # numpy is slow to import: it comes with the engine, after the start
-    from mq9_mcp.routing.embedding import Model, Vectors
     from mq9_mcp.routing.encoder import Encoder
     from mq9_mcp.routing.ranking import Ranking
+    from mq9_mcp.routing.seam import Model, Vectors
 
 log = logging.getLogger("mq9.routing")
+FEW, FEW_WAIT_S = 8, 1.0  # agents that are waited for until they are embedded, and how long
 ONLY_KEYWORDS = "by keywords alone"
 
 
@@ -77,6 +78,9 @@ class AgentIndex:
             why = self._encoder.trouble if self._encoder is not None else None
             return _said(self.keywords.rank(text), f"{ONLY_KEYWORDS}{f' ({why})' if why else ''}")
         [query] = await self._encoder.embed([text])
+        if 0 < len(self._to_embed) <= FEW:
+            with contextlib.suppress(TimeoutError):  # whoever came just now is there in a moment
+                await asyncio.wait_for(self.settled(), FEW_WAIT_S)
         found = self._ranking.rank(text, query, self.keywords) if self._ranking is not None else {}
         if self._to_embed:  # some are not embedded yet: their keywords speak for them
             waiting = {

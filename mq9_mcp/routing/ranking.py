@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mq9_mcp.domain.registry import Match
-from mq9_mcp.routing.embedding import Vectors
 from mq9_mcp.routing.keywords import Keywords
+from mq9_mcp.routing.seam import Vectors
 from mq9_mcp.routing.skills import Near, SkillIndex
 
 NEAREST = 64  # agents that are looked at closely: by meaning so many, by their words some more

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from mq9_mcp.routing.embedding import Vectors
+from mq9_mcp.routing.seam import Vectors
 
 GUESS = 0.45  # how alike two requests of one skill are, before examples tell
 GUESS_WEIGHT = 5.0  # examples that the guess counts as

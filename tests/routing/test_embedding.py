@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 
 from mq9_mcp.domain.errors import Unavailable
-from mq9_mcp.routing.embedding import MINILM, MODEL_FILE, SUMS_FILE, CannotLoad, MiniLM, Model, Vectors
+from mq9_mcp.routing.embedding import MINILM, MODEL_FILE, SUMS_FILE, MiniLM
 from mq9_mcp.routing.encoder import REMEMBERED_MAX, Encoder
+from mq9_mcp.routing.seam import CannotLoad, Model, Vectors
 from mq9_mcp.routing.wordpiece import WordPiece
 
 REFUND = "Please give me my money back for order 7."

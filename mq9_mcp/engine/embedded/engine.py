@@ -30,7 +30,7 @@ from mq9_mcp.domain.group import decide_join, decide_revive, fetched_addresses, 
 from mq9_mcp.domain.lease import decide_fetch, enough, joined
 from mq9_mcp.domain.limits import limit
 from mq9_mcp.domain.mailbox import mailbox_view
-from mq9_mcp.domain.names import DEFAULT_GROUP, read_lease_token
+from mq9_mcp.domain.names import BROKER, DEFAULT_GROUP, read_lease_token
 from mq9_mcp.domain.plan import Ask, Paged, Plan, Unprepared
 from mq9_mcp.domain.settle import close
 from mq9_mcp.domain.shown import Places
@@ -63,7 +63,7 @@ TASK_COMMANDS = (TaskGet, TaskUpdate, TaskCancel)  # their replies are a task
 PLAIN = (MailboxSend, MailboxAck)  # their replies name nothing that a change would complete
 BACKLOG_BYTES = 64 * 1024 * 1024  # unfolded records above it make commands wait: the tables must follow
 READS = (AgentDiscover, GroupList, MailboxGet, MailboxList, TaskGet)  # answered from memory alone
-SYSTEM = Caller("mq9", "mq9.broker", True)
+SYSTEM = Caller(BROKER, "mq9.broker", True)
 
 
 class _Nobody:
