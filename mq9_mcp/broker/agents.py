@@ -53,7 +53,7 @@ class Agents:
         self._stop = stop
         self._encodes = encoder is not None
         self._following: asyncio.Task[None] | None = None
-        self.index = AgentIndex(encoder)
+        self.index = AgentIndex(encoder, engine)
 
     async def prepare(self, command: Command, ask: Ask) -> None:
         """Bring into ``ask`` what ``command`` needs from outside of the state."""

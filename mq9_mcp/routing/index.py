@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from mq9_mcp.domain.errors import Unavailable
 from mq9_mcp.domain.registry import Match
 from mq9_mcp.routing.cards import Card, CardTexts, read_card, texts_of
+from mq9_mcp.routing.encoder import text_hash
 from mq9_mcp.routing.keywords import Keywords
 
 if TYPE_CHECKING:  # numpy is slow to import: it comes with the engine, after the start
@@ -28,13 +29,18 @@ ONLY_KEYWORDS = "by keywords alone"
 
 
 class Shelf(Protocol):
-    """Where vectors outlive the process."""
+    """Where vectors outlive the process; the engine is one."""
 
-    async def find(self, model: Model, hashes: Sequence[bytes]) -> dict[bytes, Vectors]:
+    async def find_vectors(
+        self, model: str, version: str, hashes: Sequence[bytes]
+    ) -> dict[bytes, Sequence[float]]:
         """Those of the texts with these hashes that are known."""
 
-    async def keep(self, model: Model, vectors: Mapping[bytes, Vectors]) -> None:
+    async def keep_vectors(self, model: str, version: str, vectors: Mapping[bytes, Sequence[float]]) -> None:
         """Keep vectors by the hash of their text."""
+
+    async def prune_vectors(self, model: str, version: str, hashes: Sequence[bytes]) -> None:
+        """Keep only the vectors of this model and these texts."""
 
 
 class AgentIndex:
@@ -51,6 +57,7 @@ class AgentIndex:
         self._learnt: dict[str, Mapping[str, Sequence[str]]] = {}
         self._to_embed: dict[str, None] = {}
         self._embedding: asyncio.Task[None] | None = None
+        self._stale = False  # vectors were kept since the shelf was pruned
 
     def follow(self, mark: object, cards: Mapping[str, str]) -> None:
         """Bring the index up to date: only cards that are others than before are read."""
@@ -143,22 +150,31 @@ class AgentIndex:
             del self._to_embed[agent]
             if vectors:
                 self._put(agent, texts_of(card), vectors)
+        if self._stale and self._shelf is not None:  # what other cards and models had is of no use
+            self._stale = False
+            texts = {text for card in self._read.values() for text in texts_of(card).all()}
+            with contextlib.suppress(Unavailable):
+                await self._shelf.prune_vectors(*model, [text_hash(text) for text in sorted(texts)])
 
     async def _vectors(self, model: Model, texts: Sequence[str]) -> dict[str, Vectors]:
         """A vector for each text: from the shelf where it has them, else made and put there."""
-        from mq9_mcp.routing.encoder import text_hash
+        import numpy as np
 
         assert self._encoder is not None
         hashes = {text: text_hash(text) for text in texts}
         known: dict[bytes, Vectors] = {}
         if self._shelf is not None:
             with contextlib.suppress(Unavailable):  # then they are made anew
-                known = await self._shelf.find(model, list(hashes.values()))
+                found = await self._shelf.find_vectors(*model, list(hashes.values()))
+                known = {hash: np.array(one, np.float32) for hash, one in found.items()}
         missing = [text for text in texts if hashes[text] not in known]
         made = dict(zip(missing, await self._encoder.embed(missing, patient=True), strict=True))
         if made and self._shelf is not None:
             with contextlib.suppress(Unavailable):  # the next start makes them again
-                await self._shelf.keep(model, {hashes[text]: vector for text, vector in made.items()})
+                await self._shelf.keep_vectors(
+                    *model, {hashes[text]: vector.tolist() for text, vector in made.items()}
+                )
+                self._stale = True
         return {text: made[text] if text in made else known[hashes[text]] for text in texts}
 
     def _put(self, agent: str, texts: CardTexts, vectors: Mapping[str, Vectors]) -> None:

@@ -13,6 +13,7 @@ import pytest
 from mq9_mcp.broker.broker import start_broker
 from mq9_mcp.domain.errors import Refused
 from mq9_mcp.engine.embedded.engine import open_engine
+from mq9_mcp.routing.seam import Model
 from tests.engine.cards import short, skill
 from tests.routing.meaning import OFFICE, Bag, MeaningDesk, register
 from tests.support import Reply, texts
@@ -287,3 +288,40 @@ def test_discovery_finds_by_meaning_and_says_why(tmp_path: Path) -> None:
         assert "parcels" not in [one["name"] for one in found]
 
     run(body, tmp_path)
+
+
+def test_vectors_outlive_a_restart_and_those_of_others_are_dropped(tmp_path: Path) -> None:
+    engine = Bag()
+
+    async def kept(desk: MeaningDesk) -> int:
+        row = await desk.engine.folder.read(0, count_vectors)
+        return int(row[0])
+
+    async def body(desk: MeaningDesk) -> None:
+        await register(desk, OFFICE)
+        await desk.settle_index()
+        made = len(set(engine.asked))
+        assert await kept(desk) == made
+        engine.asked.clear()
+        await desk.restart()
+        await desk.settle_index()
+        assert engine.asked == [], "all were found in the tables"
+        assert (await desk.intent("tells rain, wind and sun"))["mailbox"] == "weather"
+        await desk.call("agent_unregister", name="billing")
+        await desk.call("agent_register", name="late", card=short("Late", skill("Snow")))
+        await desk.settle_index()
+        assert await kept(desk) == made - 4 + 2, "what billing alone had is gone"
+        engine.model = Model("bag", "2")
+        engine.asked.clear()
+        await desk.restart()
+        assert (await desk.intent("tells rain, wind and sun"))["mailbox"] == "weather"
+        await desk.settle_index()
+        assert engine.asked, "another version's vectors do not compare"
+        assert await kept(desk) == made - 4 + 2
+
+    run(body, tmp_path, engine)
+
+
+def count_vectors(con: Any) -> Any:
+    """How many vectors the tables keep."""
+    return con.execute("select count(*) from vectors").fetchone()

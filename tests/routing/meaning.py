@@ -36,7 +36,7 @@ class Bag:
         return np.stack([self._embed(text) for text in texts])
 
     def _embed(self, text: str) -> Vectors:
-        vector = np.zeros(256, np.float32)
+        vector = np.zeros(384, np.float32)
         for word in words(text):
             vector[hashlib.blake2b(word.encode(), digest_size=1).digest()[0]] += 1
         length = float(np.linalg.norm(vector))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,7 @@ from mq9_mcp.engine.embedded.task_words import (
     task_view,
     task_view_from_tables,
 )
+from mq9_mcp.engine.embedded.vectors import find_vectors, keep_vectors, prune_vectors
 
 RESTART_LEASE_MS = limit("restart_lease_s") * 1000
 TASK_COMMANDS = (TaskGet, TaskUpdate, TaskCancel)  # their replies are a task
@@ -226,6 +227,20 @@ class EmbeddedEngine(Store):
         if mark is state.registry:
             return None
         return Registry(state.registry, {name: agent.card for name, agent in state.agents.items()})
+
+    async def find_vectors(
+        self, model: str, version: str, hashes: Sequence[bytes]
+    ) -> dict[bytes, Sequence[float]]:
+        """The vectors of the texts with these hashes, as far as they are kept."""
+        return await find_vectors(self, model, version, hashes)
+
+    async def keep_vectors(self, model: str, version: str, vectors: Mapping[bytes, Sequence[float]]) -> None:
+        """Keep vectors by the hash of their text."""
+        await keep_vectors(self, model, version, vectors)
+
+    async def prune_vectors(self, model: str, version: str, hashes: Sequence[bytes]) -> None:
+        """Keep only the vectors of this model and these texts."""
+        await prune_vectors(self, model, version, hashes)
 
     def give_back(self, reply: dict[str, Any], ask: Ask) -> None:
         """Release the leases of a fetch reply that did not reach its caller; no attempt is counted."""
