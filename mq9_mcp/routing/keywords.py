@@ -17,6 +17,7 @@ SATURATION = 1.2  # how soon a word said again adds little
 LENGTH_SHARE = 0.75  # how much a long card is held back
 NAME, TAG, TEXT = 3, 2, 1  # how much a word counts by where it stands
 ENOUGH = 0.3  # the least score that counts as fitting where keywords alone rank
+SAID_MOST = 3  # how much a word counts at most in one skill, however often it is said there
 SHOWN_MAX = 5  # words that a reason names
 
 
@@ -52,7 +53,7 @@ def _count(*texts: tuple[str, int]) -> Counter[str]:
     for text, weight in texts:
         for word in words(text):
             counts[word] += weight
-    return counts
+    return Counter({word: min(count, SAID_MOST) for word, count in counts.items()})
 
 
 class Keywords:
