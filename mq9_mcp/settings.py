@@ -109,6 +109,13 @@ SETTINGS: dict[str, Setting] = {
         "Each tool costs a model's attention; most agents need the default fifteen only.",
         choices=("operators",),
     ),
+    "embedding": Setting(
+        str,
+        "minilm",
+        "What understands the meaning of intents: the model that ships, or keywords alone.",
+        "The model takes 100 MB of memory; where agents are few and well named, keywords may do.",
+        choices=("minilm", "keywords"),
+    ),
     "log_level": Setting(
         str,
         "info",
@@ -254,6 +261,7 @@ class Settings(Struct, kw_only=True, frozen=True):
     allowed_origins: tuple[str, ...] = _default("allowed_origins")
     card_networks: tuple[str, ...] = _default("card_networks")
     toolsets: tuple[str, ...] = _default("toolsets")
+    embedding: str = _default("embedding")
     log_level: str = _default("log_level")
     log_format: str = _default("log_format")
     log_file: Path | None = _default("log_file")

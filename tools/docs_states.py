@@ -32,6 +32,7 @@ STEPS = {
     "withdraw": "Newer mail has the same `state_key`.",
 }
 OBJECTS: dict[type, str] = {
+    commands.IntentArguments: "[intent](#an-intent)",
     commands.TaskOptions: "[task options](#task-options)",
     task_commands.TaskUpdate: "[task update](#task_update)",
     task_commands.Progress: "[progress](#progress-of-a-task)",
@@ -115,5 +116,6 @@ def _of_tasks() -> Iterable[str]:
 def objects() -> Iterable[tuple[str, type]]:
     """Headings on the page of commands, and what stands below them."""
     yield "## Task options\n", commands.TaskOptions
+    yield "## An intent\n", commands.IntentArguments
     yield "## Progress of a task\n", task_commands.Progress
     yield "## An artifact of a task\n", task_commands.Artifact

@@ -36,6 +36,7 @@ OBJECTS = (
     commands.SettingsArguments,
     commands.MessageArguments,
     commands.AckItem,
+    commands.IntentArguments,
     commands.TaskOptions,
     task_commands.Progress,
     task_commands.Artifact,

@@ -65,6 +65,7 @@ TABLES = {
     "deliveries": "What a group has settled, and how.",
     "dedup_keys": "Dedup keys that still count.",
     "agents": "Agents that are registered, with their cards.",
+    "vectors": "Vectors of the texts of cards, by model and text; what is lost is made again.",
     "sessions": "Sessions that are named, or that a second message joined, until long after their end.",
     **docs_states.TABLES,
 }

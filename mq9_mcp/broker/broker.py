@@ -7,9 +7,9 @@ import contextlib
 import random
 from collections.abc import AsyncGenerator, Iterator
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mq9_mcp.broker.agents import PREPARED, Agents, FetchCard
+from mq9_mcp.broker.agents import Agents, FetchCard, prepared
 from mq9_mcp.broker.arguments import read_arguments
 from mq9_mcp.broker.bell import Bell, Ring
 from mq9_mcp.broker.clock import Clock
@@ -18,12 +18,15 @@ from mq9_mcp.broker.secret import secrets
 from mq9_mcp.broker.stream import Stream
 from mq9_mcp.broker.tally import FAULT, HUNG_UP, OK, Tally
 from mq9_mcp.broker.tasks import follow_task, wait_for_task
-from mq9_mcp.domain.commands import Command, MailboxFetch, MailboxSend
+from mq9_mcp.domain.commands import AgentRegister, Command, MailboxFetch, MailboxSend
 from mq9_mcp.domain.errors import Mq9Error, Unavailable
 from mq9_mcp.domain.plan import Ask
 from mq9_mcp.domain.state import Caller
 from mq9_mcp.domain.task_commands import TaskGet
 from mq9_mcp.engine.base import Engine
+
+if TYPE_CHECKING:
+    from mq9_mcp.routing.encoder import Encoder
 
 UPKEEP_MS = 500  # retention looks at what has grown at least so often
 WAITING_MAX = 4_096
@@ -38,6 +41,7 @@ class Broker:
         clock: Clock,
         waiting_max: int = WAITING_MAX,
         fetch_card: FetchCard | None = None,
+        encoder: Encoder | None = None,
     ) -> None:
         self.engine = engine
         self.clock = clock
@@ -52,7 +56,7 @@ class Broker:
         self._told: set[tuple[str, str]] = set()  # (worker, task): a wait ended to tell of a cancel request
         self._idle = asyncio.Event()  # set once the last call of a stopping broker has ended
         self._draining = asyncio.Event()
-        self.agents = Agents(engine, fetch_card, self._draining)
+        self.agents = Agents(engine, fetch_card, self._draining, encoder)
         self._stop = False
         self._looks_at = 0  # when the upkeep looks next
         self._early = asyncio.Event()  # it must look before that
@@ -89,9 +93,11 @@ class Broker:
                 reply = await self._wait(caller, command)
             else:
                 ask = self.ask()
-                if type(command) in PREPARED:
+                if prepared(command):
                     await self.agents.prepare(command, ask)
                 reply = await self.engine.execute(caller, command, ask)
+                if type(command) is AgentRegister:
+                    self.agents.follow_soon()
             outcome = OK
             return reply
         except Mq9Error as error:
@@ -136,7 +142,10 @@ class Broker:
             if isinstance(command, TaskGet):
                 return await wait_for_task(self, caller, command)
             assert isinstance(command, MailboxSend)
-            return await send_and_wait(self.engine, self.bell, caller, command, self.ask(), self._draining)
+            ask = self.ask()
+            if prepared(command):
+                await self.agents.prepare(command, ask)
+            return await send_and_wait(self.engine, self.bell, caller, command, ask, self._draining)
         finally:
             self.waiting -= 1
 
@@ -216,6 +225,7 @@ class Broker:
         self._stop = True
         self._early.set()
         await self._upkeep
+        await self.agents.close()
         await self.engine.close()
 
     async def __aenter__(self) -> Broker:
@@ -244,12 +254,14 @@ async def start_broker(
     clock: Clock | None = None,
     waiting_max: int = WAITING_MAX,
     fetch_card: FetchCard | None = None,
+    encoder: Encoder | None = None,
 ) -> Broker:
     """A broker on an open engine, ready for callers; if it cannot be, the engine is closed.
 
-    ``fetch_card`` is asked for what ``card_url`` names; left out, public addresses alone are.
+    ``fetch_card`` is asked for what ``card_url`` names; left out, public addresses alone are. Without
+    ``encoder`` agents are found by keywords alone.
     """
-    broker = Broker(engine, clock or Clock(engine.time), waiting_max, fetch_card)
+    broker = Broker(engine, clock or Clock(engine.time), waiting_max, fetch_card, encoder)
     try:
         await engine.begin(broker.ask())
     except BaseException:

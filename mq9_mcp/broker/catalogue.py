@@ -46,10 +46,11 @@ _TASK = (
     "created_at, updated_at, version, cancel_requested}"
 )
 _MAILBOX = "{address, owner, description?, created_at, expires_at?, settings, counts}"
-_RECEIPT = "{id, mailbox, stored_at, duplicate, session, task?, reached?, reply?}"
+_RECEIPT = "{id, mailbox, stored_at, duplicate, session, task?, routed?, reached?, reply?}"
 _SESSION = "{id, state, mailboxes, turns, turns_max, changed_at}"
 _SEND_ERRORS = (
     "MAILBOX_NOT_FOUND",
+    "NO_MATCHING_AGENT",
     "MESSAGE_NOT_FOUND",
     "SESSION_NOT_FOUND",
     "SESSION_CLOSED",

@@ -190,6 +190,26 @@ class FoundMessage(Message, kw_only=True, frozen=True, rename={"from_": "from"})
     deliveries: list[Delivery]
 
 
+class CandidateView(Shape, kw_only=True, frozen=True):
+    """An agent that came into question for an intent, and why it did not get the message."""
+
+    agent: str
+    score: float
+    status: Literal["available", "busy", "away", "offline"]
+    reason: str
+    skill: str | UnsetType = UNSET
+
+
+class Routed(Shape, kw_only=True, frozen=True):
+    """Who got a message that was sent by intent."""
+
+    agent: str
+    score: Annotated[float, Meta(ge=0, le=1)]
+    reason: str
+    candidates: Annotated[list[CandidateView], Meta(description="The runners-up.")]
+    skill: Annotated[str, Meta(description="The skill that fits best.")] | UnsetType = UNSET
+
+
 class Receipt(Shape, kw_only=True, frozen=True):
     """The message is on disk."""
 
@@ -199,6 +219,7 @@ class Receipt(Shape, kw_only=True, frozen=True):
     duplicate: Annotated[bool, Meta(description="The dedup_key was known: nothing was stored again.")]
     session: str
     task: str | UnsetType = UNSET
+    routed: Annotated[Routed, Meta(description="Who got it, and why.")] | UnsetType = UNSET
     reached: (
         Annotated[
             Literal["stored", "leased", "acked", "replied", "dead", "expired", "withdrawn", "canceled"],

@@ -69,8 +69,9 @@ class MessageArguments(TypedDict, total=False):
     in_reply_to: The message it answers; gives to and session if they are left out.
     reply_to: Where answers go; the sender's mailbox if left out.
     task: true, or {timeout_s}: opens a task. A task id: continues that task.
-    intent: Routing by intent is not part of this version.
-    park: Routing by intent is not part of this version.
+    intent: {text, tags?, skill?}: what is to be done, instead of to; the agent that fits best gets
+        it.
+    park: Waiting for an agent that fits is not part of this version.
     metadata: A JSON object, carried through.
     traceparent: W3C trace context, carried through.
     tracestate: W3C trace context, carried through.
@@ -91,8 +92,8 @@ class MessageArguments(TypedDict, total=False):
     in_reply_to: int
     reply_to: str
     task: bool | TaskOptions | str
-    intent: Any
-    park: Any
+    intent: IntentArguments
+    park: bool
     metadata: Mapping[str, Any]
     traceparent: str
     tracestate: str
@@ -115,6 +116,19 @@ class AckItem(TypedDict, total=False):
     lease_s: float
     reason: str
     description: str
+
+
+class IntentArguments(TypedDict, total=False):
+    """What is to be done, for whom the sender does not know by name.
+
+    text: What is to be done, in words.
+    tags: Only agents with a skill that has at least one of these.
+    skill: Only agents with the skill of this id or name; then any text fits.
+    """
+
+    text: Required[str]
+    tags: list[str] | tuple[str, ...]
+    skill: str
 
 
 class TaskOptions(TypedDict, total=False):

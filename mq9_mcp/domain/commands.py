@@ -35,7 +35,7 @@ from mq9_mcp.domain.arguments import Command as Command
 from mq9_mcp.domain.arguments import Priority as Priority
 from mq9_mcp.domain.arguments import help_text as _help
 from mq9_mcp.domain.limits import limit
-from mq9_mcp.domain.names import DEFAULT_GROUP, TEXT_PATTERN
+from mq9_mcp.domain.names import DEFAULT_GROUP, NAME_PATTERN, TEXT_PATTERN
 from mq9_mcp.domain.session_commands import SessionClose as SessionClose
 from mq9_mcp.domain.session_commands import SessionGet as SessionGet
 from mq9_mcp.domain.session_commands import SessionList as SessionList
@@ -152,6 +152,33 @@ class TaskOptions(Struct, kw_only=True, forbid_unknown_fields=True, frozen=True)
     ) = None
 
 
+class IntentArguments(Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
+    """What is to be done, for whom the sender does not know by name."""
+
+    text: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=limit("intent_text_characters_max"),
+            pattern=TEXT_PATTERN,
+            description="What is to be done, in words.",
+        ),
+    ]
+    tags: Annotated[Tags, _help("Only agents with a skill that has at least one of these.")] = []
+    skill: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                max_length=limit("card_label_characters_max"),
+                pattern=NAME_PATTERN,
+                description="Only agents with the skill of this id or name; then any text fits.",
+            ),
+        ]
+        | None
+    ) = None
+
+
 class MessageArguments(Command, kw_only=True, frozen=True):
     """What one message is made of (contract, section 2)."""
 
@@ -193,8 +220,16 @@ class MessageArguments(Command, kw_only=True, frozen=True):
         ]
         | None
     ) = None
-    intent: Annotated[Any, _help("Routing by intent is not part of this version.")] = None
-    park: Annotated[Any, _help("Routing by intent is not part of this version.")] = None
+    intent: (
+        Annotated[
+            IntentArguments,
+            _help(
+                "{text, tags?, skill?}: what is to be done, instead of to; the agent that fits best gets it."
+            ),
+        ]
+        | None
+    ) = None
+    park: Annotated[bool, _help("Waiting for an agent that fits is not part of this version.")] | None = None
     metadata: Annotated[dict[str, Any], _help("A JSON object, carried through.")] | None = None
     traceparent: Annotated[Trace, _help("W3C trace context, carried through.")] | None = None
     tracestate: Annotated[Trace, _help("W3C trace context, carried through.")] | None = None

@@ -14,7 +14,7 @@ from mq9_mcp.domain.commands import AgentDiscover
 from mq9_mcp.domain.errors import Refused
 from mq9_mcp.domain.limits import REMAINING_MAX, limit
 from mq9_mcp.domain.plan import Plan
-from mq9_mcp.domain.registry import STATUSES, Agent, Match, Skill, short_view
+from mq9_mcp.domain.registry import STATUSES, Agent, Match, short_view, skill_named
 
 BYTES_MAX = limit("discover_bytes_max")
 Place = tuple[float, int, str]  # worse score, less ready, later name: further back
@@ -34,7 +34,7 @@ def decide_discover(plan: Plan, command: AgentDiscover) -> dict[str, Any]:
         if not _fits(agent, command):
             continue
         match = ranking.get(agent.name) if ranking is not None else None
-        if ranking is not None and match is None:
+        if ranking is not None and (match is None or not (match.fits or match.keywords)):
             continue
         place = _place(agent, match)
         if after is None or place > after:
@@ -57,20 +57,11 @@ def decide_discover(plan: Plan, command: AgentDiscover) -> dict[str, Any]:
 def _fits(agent: Agent, command: AgentDiscover) -> bool:
     if command.status is not None and agent.status != command.status:
         return False
-    if command.skill is not None and _skill(agent, command.skill) is None:
+    if command.skill is not None and skill_named(agent, command.skill) is None:
         return False
     return not command.tags_any or any(
         tag in command.tags_any for skill in agent.skills for tag in skill.tags
     )
-
-
-def _skill(agent: Agent, wish: str) -> Skill | None:
-    """The skill of that id or name; capitals do not count."""
-    wish = wish.casefold()
-    for skill in agent.skills:
-        if wish in (skill.id.casefold(), skill.name.casefold()):
-            return skill
-    return None
 
 
 def _place(agent: Agent, match: Match | None) -> Place:
@@ -95,7 +86,7 @@ def _read_cursor(cursor: str) -> Place:
 
 def _view(agent: Agent, match: Match | None, command: AgentDiscover) -> dict[str, Any]:
     view = short_view(agent)
-    skill = _skill(agent, command.skill) if command.skill is not None else None
+    skill = skill_named(agent, command.skill) if command.skill is not None else None
     if skill is not None:
         view["skill"] = skill.id
     if match is not None:

@@ -80,6 +80,9 @@ LIMITS: dict[str, Limit] = {
     "discover_text_characters_max": Limit(
         2_000, "characters", "A request in words; a paragraph describes any."
     ),
+    "intent_text_characters_max": Limit(
+        8_000, "characters", "A model reads the first 256 pieces of words; the work itself goes into parts."
+    ),
     "discover_bytes_max": Limit(MIB, "bytes", "A page of cards that a model's host takes in one piece."),
     "session_idle_s": Limit(
         30 * DAY, "seconds", "A conversation that rests for a month is over; its name is known as long again."

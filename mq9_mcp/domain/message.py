@@ -7,9 +7,10 @@ from typing import Any
 
 from mq9_mcp.domain.access import may_send, owns
 from mq9_mcp.domain.clock import milliseconds, seconds, wire_time
-from mq9_mcp.domain.commands import TIERS, MailboxSend, MessageArguments
+from mq9_mcp.domain.commands import TIERS, IntentArguments, MailboxSend, MessageArguments
 from mq9_mcp.domain.errors import Refused
 from mq9_mcp.domain.events import DedupKey, Extra, Mail, Sent
+from mq9_mcp.domain.intent import Choice, address_of_message, check_intent, choose, parked_mailbox
 from mq9_mcp.domain.limits import limit
 from mq9_mcp.domain.names import check_address, own_session
 from mq9_mcp.domain.parts import Body, check_metadata, check_parts, digest, encode_body
@@ -22,7 +23,6 @@ from mq9_mcp.domain.task_send import Thread, default_target, shape, stored, thre
 BATCH_MAX = limit("batch_messages_max")
 REQUEST_BYTES_MAX = limit("request_bytes_max")
 TIER_OF = {priority: tier for tier, priority in enumerate(TIERS)}
-LATER = {"intent": "routing by intent", "park": "routing by intent"}
 
 
 def decide_send(plan: Plan, command: MailboxSend) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def decide_request(plan: Plan, command: TaskRequest) -> dict[str, Any]:
         return decide_send(plan, with_lasting_key(plan, command))
     at, session = wire_time(known.created_at), known.session
     mailbox = plan.state.mailboxes[known.mailbox]
-    return {"receipts": [_receipt(mailbox, known.first, at, session, True, known.id)]}
+    return {"receipts": [_receipt(mailbox.address, known.first, at, session, True, known.id)]}
 
 
 def _several(command: MailboxSend) -> list[MessageArguments]:
@@ -100,15 +100,37 @@ def send(plan: Plan, messages: list[MessageArguments]) -> list[dict[str, Any]]:
 
 
 def _send_one(plan: Plan, box: _Letterbox, message: MessageArguments) -> None:
-    if message.intent is not None or message.park is not None:
-        raise _later(message)
+    intent = message.intent
+    if intent is not None or message.park is not None:
+        message = check_intent(message)
     parts = check_parts(message.text, message.parts)
     if message.metadata is not None:
         check_metadata(message.metadata)
     original, thread, session = None, None, message.session
     if message.in_reply_to is not None or message.task is not None:
         original, thread, session = _ties(plan, message)
+    if intent is not None:
+        route = _route(plan, box, message, intent, parts)
+        if route is None:
+            return
+        _store(plan, box, message, [route.mailbox], parts, original, thread, session)
+        _note_route(box, message, route, plan)
+        return
     targets = _targets(plan, message, original, thread)
+    _store(plan, box, message, targets, parts, original, thread, session)
+
+
+def _store(
+    plan: Plan,
+    box: _Letterbox,
+    message: MessageArguments,
+    targets: list[Mailbox],
+    parts: list[dict[str, Any]],
+    original: PagedMessage | None,
+    thread: Thread | None,
+    session: str | None,
+) -> None:
+    """A copy for each of the mailboxes, or the first receipts again."""
     known = _known_keys(plan, box, targets, message, parts)
     if known and None not in known:
         _repeat(box, targets, known)
@@ -161,14 +183,40 @@ def _repeat(box: _Letterbox, targets: list[Mailbox], known: Sequence[DedupKey | 
     for mailbox, key in zip(targets, known, strict=True):
         assert key is not None
         at = wire_time(key.at)
-        box.receipts.append(_receipt(mailbox, key.message, at, key.session, True, key.task))
+        box.receipts.append(_receipt(mailbox.address, key.message, at, key.session, True, key.task))
 
 
-def _later(message: MessageArguments) -> Refused:
-    name = next(name for name in LATER if getattr(message, name) is not None)
-    return Refused(
-        "INVALID_ARGUMENT", f"{name}: {LATER[name]} is not part of this version", f"leave out {name}"
-    )
+def _route(
+    plan: Plan,
+    box: _Letterbox,
+    message: MessageArguments,
+    intent: IntentArguments,
+    parts: list[dict[str, Any]],
+) -> Choice | None:
+    """Who gets the message; None if it was sent before under its key, whoever got it then."""
+    if message.dedup_key is not None:
+        known = _known_key(plan, box, parked_mailbox(plan), message.dedup_key, parts)
+        if known is not None:
+            where = address_of_message(plan, known.message)
+            at = wire_time(known.at)
+            box.receipts.append(_receipt(where, known.message, at, known.session, True, known.task))
+            return None
+    choice = choose(plan, intent)
+    if isinstance(choice, Refused):
+        raise choice
+    return choice
+
+
+def _note_route(box: _Letterbox, message: MessageArguments, route: Choice, plan: Plan) -> None:
+    """The receipt says who got the message; its key counts wherever the next one would go."""
+    box.receipts[-1]["routed"] = route.routed
+    if message.dedup_key is not None and not box.receipts[-1]["duplicate"]:
+        parked = parked_mailbox(plan)
+        if parked is not route.mailbox:
+            key = box.keys[parked.number, message.dedup_key] = box.keys[
+                route.mailbox.number, message.dedup_key
+            ]
+            box.event.keys.append((parked.number, key))
 
 
 def _add(
@@ -194,15 +242,15 @@ def _add(
         box.event.keys.append((mailbox.number, key))
     if message.state_key is not None and mail.visible_at <= plan.now:
         box.copies.setdefault((mailbox.number, message.state_key), []).append(mail.id)
-    box.receipts.append(_receipt(mailbox, mail.id, box.stored_at, mail.session, False, task))
+    box.receipts.append(_receipt(mailbox.address, mail.id, box.stored_at, mail.session, False, task))
 
 
 def _receipt(
-    mailbox: Mailbox, id: int, at: str, session: str | None, duplicate: bool, task: str | None
+    address: str, id: int, at: str, session: str | None, duplicate: bool, task: str | None
 ) -> dict[str, Any]:
     receipt = {
         "id": id,
-        "mailbox": mailbox.address,
+        "mailbox": address,
         "stored_at": at,
         "duplicate": duplicate,
         "session": session or own_session(id),

@@ -95,6 +95,7 @@ class Ask(Struct):
     stored: Callable[[list[int]], None] | None = None  # told the ids of a send before anything can move them
     card: dict[str, Any] | None = None  # what card_url led to
     ranking: dict[str, Match] | None = None  # which agents fit a text, and how well
+    intents: dict[str, dict[str, Match]] | None = None  # the same for the texts of intents
     words: list[Words] | None = None  # parts of the reply that name words of tasks by their places
 
 

@@ -46,12 +46,30 @@ class Agent(Struct):
         return self.seen_at + PRESENCE_MS if self.status == "available" else NEVER
 
 
+def skill_named(agent: Agent, wish: str) -> Skill | None:
+    """The skill of that id or name; capitals do not count."""
+    wish = wish.casefold()
+    for skill in agent.skills:
+        if wish in (skill.id.casefold(), skill.name.casefold()):
+            return skill
+    return None
+
+
 class Match(NamedTuple):
-    """How well an agent fits a text: 0 to 1, why, and the id of the skill that fits best."""
+    """How well an agent fits a text: 0 to 1, why, and the id of the skill that fits best.
+
+    ``fits`` is whether that is enough to send it work unasked; ``meaning`` is the cosine of that skill,
+    ``needed`` the least that counts with so many ``examples``, ``keywords`` the share of words in common.
+    """
 
     score: float
     reason: str
     skill: str | None
+    fits: bool = True
+    meaning: float | None = None  # None where keywords alone rank
+    keywords: float = 0.0
+    needed: float = 0.0
+    examples: int = 0
 
 
 class Heartbeat(NamedTuple):

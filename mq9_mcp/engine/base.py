@@ -5,7 +5,7 @@ A reply, a refusal or a read comes out only after every change that it rests on 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Collection, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from mq9_mcp.domain.commands import Command
@@ -105,6 +105,17 @@ class Engine(Protocol):
 
     async def registry(self, mark: object) -> Registry | None:
         """The cards of all agents, or None if they are those that were given with ``mark``."""
+
+    async def find_vectors(
+        self, model: str, version: str, hashes: Sequence[bytes]
+    ) -> dict[bytes, Sequence[float]]:
+        """The vectors of the texts with these hashes, as far as they are kept."""
+
+    async def keep_vectors(self, model: str, version: str, vectors: Mapping[bytes, Sequence[float]]) -> None:
+        """Keep vectors by the hash of their text; they may be lost, and are then made again."""
+
+    async def prune_vectors(self, model: str, version: str, hashes: Sequence[bytes]) -> None:
+        """Keep only the vectors of this model and these texts."""
 
     def give_back(self, reply: dict[str, Any], ask: Ask) -> None:
         """Release the leases of a fetch reply that did not reach its caller; no attempt is counted."""

@@ -1,48 +1,197 @@
-"""The index of agents: cards go in, a text comes out as a ranking. Whoever ranks stands behind one seam.
+"""The index of agents: cards go in, a text comes out as a ranking, by meaning where an engine is there.
 
-Keywords rank today; what understands meaning comes to stand here beside them.
+An agent is found by its keywords at once, by its meaning when its texts are embedded, in the background.
+Until then, and where no engine loads, keywords alone rank and the reason says so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol
+import asyncio
+import contextlib
+import logging
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
 
+from mq9_mcp.domain.errors import Unavailable
 from mq9_mcp.domain.registry import Match
+from mq9_mcp.routing.cards import Card, CardTexts, read_card, texts_of
+from mq9_mcp.routing.encoder import text_hash
 from mq9_mcp.routing.keywords import Keywords
 
+if TYPE_CHECKING:  # numpy is slow to import: it comes with the engine, after the start
+    from mq9_mcp.routing.encoder import Encoder
+    from mq9_mcp.routing.ranking import Ranking
+    from mq9_mcp.routing.seam import Model, Vectors
 
-class Ranker(Protocol):
-    """Knows cards, and says how well each fits a text."""
+log = logging.getLogger("mq9.routing")
+FEW, FEW_WAIT_S = 8, 1.0  # agents that are waited for until they are embedded, and how long
+ONLY_KEYWORDS = "by keywords alone"
 
-    def learn(self, agent: str, card: str) -> None:
-        """Take in the card of an agent (JSON), in place of the one before."""
 
-    def forget(self, agent: str) -> None:
-        """The agent is gone."""
+class Shelf(Protocol):
+    """Where vectors outlive the process; the engine is one."""
 
-    async def rank(self, text: str) -> dict[str, Match]:
-        """The agents that fit ``text`` at all; equal cards and texts give equal rankings."""
+    async def find_vectors(
+        self, model: str, version: str, hashes: Sequence[bytes]
+    ) -> dict[bytes, Sequence[float]]:
+        """Those of the texts with these hashes that are known."""
+
+    async def keep_vectors(self, model: str, version: str, vectors: Mapping[bytes, Sequence[float]]) -> None:
+        """Keep vectors by the hash of their text."""
+
+    async def prune_vectors(self, model: str, version: str, hashes: Sequence[bytes]) -> None:
+        """Keep only the vectors of this model and these texts."""
 
 
 class AgentIndex:
-    """What a broker asks: follows the registry, ranks by its ``ranker``."""
+    """What a broker asks: follows the registry, embeds in the background, ranks."""
 
-    def __init__(self, ranker: Ranker | None = None) -> None:
+    def __init__(self, encoder: Encoder | None = None, shelf: Shelf | None = None) -> None:
         self.mark: object = None  # of the registry that is known
-        self._ranker: Ranker = ranker or Keywords()
+        self.keywords = Keywords()
+        self._encoder = encoder
+        self._shelf = shelf
+        self._ranking: Ranking | None = None
         self._cards: dict[str, str] = {}
+        self._read: dict[str, Card] = {}
+        self._learnt: dict[str, Mapping[str, Sequence[str]]] = {}
+        self._to_embed: dict[str, None] = {}
+        self._embedding: asyncio.Task[None] | None = None
+        self._stale = False  # vectors were kept since the shelf was pruned
 
     def follow(self, mark: object, cards: Mapping[str, str]) -> None:
         """Bring the index up to date: only cards that are others than before are read."""
         for agent in self._cards.keys() - cards.keys():
-            self._ranker.forget(agent)
+            self._forget(agent)
         for agent, card in cards.items():
             if self._cards.get(agent) != card:
-                self._ranker.learn(agent, card)
-        self._cards = dict(cards)
+                self._cards[agent] = card
+                self._take_in(agent)
         self.mark = mark
+        self._embed_soon()
+
+    def learn(self, agent: str, examples: Mapping[str, Sequence[str]]) -> None:
+        """The agent has served these requests, by the id of the skill ("" where its card names none)."""
+        if self._learnt.get(agent, {}) == examples:
+            return
+        self._learnt[agent] = examples
+        if agent in self._cards:
+            self._take_in(agent)
+            self._embed_soon()
 
     async def rank(self, text: str) -> dict[str, Match]:
-        """Which agents fit ``text``, and how well."""
-        return await self._ranker.rank(text)
+        """Which agents fit ``text``, and how well; raises ``Unavailable`` if the engine fails at it."""
+        if self._encoder is None or await self._encoder.ready() is None:
+            why = self._encoder.trouble if self._encoder is not None else None
+            return _said(self.keywords.rank(text), f"{ONLY_KEYWORDS}{f' ({why})' if why else ''}")
+        [query] = await self._encoder.embed([text])
+        if 0 < len(self._to_embed) <= FEW:
+            with contextlib.suppress(TimeoutError):  # whoever came just now is there in a moment
+                await asyncio.wait_for(self.settled(), FEW_WAIT_S)
+        found = self._ranking.rank(text, query, self.keywords) if self._ranking is not None else {}
+        if self._to_embed:  # some are not embedded yet: their keywords speak for them
+            waiting = {
+                agent: one for agent, one in self.keywords.rank(text).items() if agent in self._to_embed
+            }
+            known = {agent: one for agent, one in waiting.items() if agent not in found}
+            found.update(_said(known, f"{ONLY_KEYWORDS} so far"))
+        return found
+
+    async def settled(self) -> None:
+        """Return when every card that is known is embedded, or cannot be."""
+        while self._embedding is not None and not self._embedding.done():
+            await asyncio.wait({self._embedding})
+
+    async def close(self) -> None:
+        """Stop embedding."""
+        if self._embedding is not None:
+            self._embedding.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._embedding
+        if self._encoder is not None:
+            await asyncio.to_thread(self._encoder.close)
+
+    def _take_in(self, agent: str) -> None:
+        card = self._read[agent] = read_card(self._cards[agent], self._learnt.get(agent))
+        self.keywords.learn(agent, card)
+        self._to_embed[agent] = None
+
+    def _forget(self, agent: str) -> None:
+        del self._cards[agent], self._read[agent]
+        self._learnt.pop(agent, None)
+        self.keywords.forget(agent)
+        self._to_embed.pop(agent, None)
+        if self._ranking is not None:
+            self._ranking.skills.drop(agent)
+
+    def _embed_soon(self) -> None:
+        if (
+            self._to_embed
+            and self._encoder is not None
+            and (self._embedding is None or self._embedding.done())
+        ):
+            self._embedding = asyncio.get_running_loop().create_task(self._embed_all(), name="mq9-embedding")
+
+    async def _embed_all(self) -> None:
+        assert self._encoder is not None
+        model = await self._encoder.ready()
+        if model is None:
+            return
+        while self._to_embed:
+            agent = next(iter(self._to_embed))
+            card = self._read[agent]
+            try:
+                vectors = await self._vectors(model, texts_of(card).all())
+            except Unavailable as error:  # the keywords of this one speak until its card is another one
+                log.warning("%s is found by keywords alone: %s", agent, error.message)
+                vectors = {}
+            if self._read.get(agent) is not card:
+                continue  # it is another card by now
+            del self._to_embed[agent]
+            if vectors:
+                self._put(agent, texts_of(card), vectors)
+        if self._stale and self._shelf is not None:  # what other cards and models had is of no use
+            self._stale = False
+            texts = {text for card in self._read.values() for text in texts_of(card).all()}
+            with contextlib.suppress(Unavailable):
+                await self._shelf.prune_vectors(*model, [text_hash(text) for text in sorted(texts)])
+
+    async def _vectors(self, model: Model, texts: Sequence[str]) -> dict[str, Vectors]:
+        """A vector for each text: from the shelf where it has them, else made and put there."""
+        import numpy as np
+
+        assert self._encoder is not None
+        hashes = {text: text_hash(text) for text in texts}
+        known: dict[bytes, Vectors] = {}
+        if self._shelf is not None:
+            with contextlib.suppress(Unavailable):  # then they are made anew
+                found = await self._shelf.find_vectors(*model, list(hashes.values()))
+                known = {hash: np.array(one, np.float32) for hash, one in found.items()}
+        missing = [text for text in texts if hashes[text] not in known]
+        made = dict(zip(missing, await self._encoder.embed(missing, patient=True), strict=True))
+        if made and self._shelf is not None:
+            with contextlib.suppress(Unavailable):  # the next start makes them again
+                await self._shelf.keep_vectors(
+                    *model, {hashes[text]: vector.tolist() for text, vector in made.items()}
+                )
+                self._stale = True
+        return {text: made[text] if text in made else known[hashes[text]] for text in texts}
+
+    def _put(self, agent: str, texts: CardTexts, vectors: Mapping[str, Vectors]) -> None:
+        import numpy as np
+
+        from mq9_mcp.routing.ranking import Ranking
+        from mq9_mcp.routing.skills import skill_row
+
+        rows = [
+            skill_row(one.id, one.name, np.stack([vectors[text] for text in (one.text, *one.examples)]))
+            for one in texts.skills
+        ]
+        head = vectors[texts.head]
+        if self._ranking is None:
+            self._ranking = Ranking(len(head))
+        self._ranking.skills.put(agent, head, rows)
+
+
+def _said(ranking: dict[str, Match], how: str) -> dict[str, Match]:
+    return {agent: one._replace(reason=f"{one.reason}; {how}") for agent, one in ranking.items()}

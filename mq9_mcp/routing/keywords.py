@@ -6,54 +6,46 @@ The same cards and the same text give the same ranking, whatever the order in wh
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from math import log
 
-import msgspec
-
 from mq9_mcp.domain.registry import Match
+from mq9_mcp.routing.cards import Card, Skill, spoken
 from mq9_mcp.routing.words import words
 
 SATURATION = 1.2  # how soon a word said again adds little
 LENGTH_SHARE = 0.75  # how much a long card is held back
 NAME, TAG, TEXT = 3, 2, 1  # how much a word counts by where it stands
+ENOUGH = 0.3  # the least score that counts as fitting where keywords alone rank
+SAID_MOST = 3  # how much a word counts at most in one skill, however often it is said there
 SHOWN_MAX = 5  # words that a reason names
-
-
-class _Skill(msgspec.Struct):
-    id: str
-    name: str
-    description: str = ""
-    tags: list[str] = []
-    examples: list[str] = []
-
-
-class _Card(msgspec.Struct):
-    name: str
-    description: str = ""
-    skills: list[_Skill] = []
-
-
-_decode = msgspec.json.Decoder(_Card).decode
 
 
 class _Entry:
     """A card as counted words."""
 
-    def __init__(self, card: _Card) -> None:
-        self.head = _count((card.name, NAME), (card.description, TEXT))
+    def __init__(self, card: Card) -> None:
+        self.head = _count((_name(card.name), NAME), (card.description, TEXT))
         self.counts = Counter(self.head)
-        self.skills: list[tuple[_Skill, frozenset[str]]] = []
+        self.skills: list[tuple[Skill, frozenset[str]]] = []
         for skill in card.skills:
-            tags, examples = " ".join(skill.tags), " ".join(skill.examples)
+            examples = " ".join(skill.examples)
+            if not skill.id:  # the card as a whole
+                self.counts += _count((examples, TEXT))
+                continue
+            named = f"{_name(skill.name)} {_name(skill.id)}" if skill.id != skill.name else _name(skill.name)
             counts = _count(
-                (f"{skill.name} {skill.id}", NAME),
-                (tags, TAG),
-                (skill.description, TEXT),
-                (examples, TEXT),
+                (named, NAME), (" ".join(skill.tags), TAG), (skill.description, TEXT), (examples, TEXT)
             )
             self.counts += counts
             self.skills.append((skill, frozenset(counts)))
         self.length = sum(self.counts.values())
+
+
+def _name(name: str) -> str:
+    """A name as it is written, and as words where that is something else."""
+    said = spoken(name)
+    return name if said == name or words(said) == words(name) else f"{name} {said}"
 
 
 def _count(*texts: tuple[str, int]) -> Counter[str]:
@@ -61,7 +53,7 @@ def _count(*texts: tuple[str, int]) -> Counter[str]:
     for text, weight in texts:
         for word in words(text):
             counts[word] += weight
-    return counts
+    return Counter({word: min(count, SAID_MOST) for word, count in counts.items()})
 
 
 class Keywords:
@@ -72,10 +64,10 @@ class Keywords:
         self._places: dict[str, set[str]] = {}  # word: agents
         self._length = 0
 
-    def learn(self, agent: str, card: str) -> None:
+    def learn(self, agent: str, card: Card) -> None:
         """Take in the card of an agent, in place of the one before."""
         self.forget(agent)
-        entry = self._entries[agent] = _Entry(_decode(card))
+        entry = self._entries[agent] = _Entry(card)
         self._length += entry.length
         for word in entry.counts:
             self._places.setdefault(word, set()).add(agent)
@@ -92,21 +84,42 @@ class Keywords:
             if not agents:
                 del self._places[word]
 
-    async def rank(self, text: str) -> dict[str, Match]:
+    def rank(self, text: str) -> dict[str, Match]:
         """Every agent that has a word of ``text``, with its score above 0 and up to 1."""
-        asked = list(dict.fromkeys(words(text)))
-        if not asked:
-            return {}
-        worth = {word: self._worth(word) for word in asked}
-        perfect = (1 + SATURATION) * sum(worth.values())
-        found = set().union(*(self._places.get(word, ()) for word in asked))
+        worth = self._asked(text)
+        found = set().union(*(self._places.get(word, ()) for word in worth))
         ranking = {}
-        for agent in found:
-            entry = self._entries[agent]
-            score = round(sum(worth[word] * self._weight(entry, word) for word in asked) / perfect, 4)
+        for agent, score in self._shares(worth, found).items():
             if score > 0:
-                ranking[agent] = _match(entry, worth, score)
+                ranking[agent] = _match(self._entries[agent], worth, score)
         return ranking
+
+    def shares(self, text: str, agents: Iterable[str]) -> dict[str, float]:
+        """How much of ``text`` stands in the cards of these agents, 0 to 1."""
+        return self._shares(self._asked(text), agents)
+
+    def rare(self, text: str, most: int) -> list[str]:
+        """The agents that have a word of ``text`` which at most ``most`` have."""
+        places = (self._places.get(word, set()) for word in self._asked(text))
+        return sorted(set().union(*(agents for agents in places if len(agents) <= most)))
+
+    def common(self, text: str, agent: str) -> list[str]:
+        """The words of ``text`` that the agent's card has, the rarest first, as many as a reason names."""
+        return _hits(self._entries[agent], self._asked(text))[:SHOWN_MAX]
+
+    def _asked(self, text: str) -> dict[str, float]:
+        return {word: self._worth(word) for word in dict.fromkeys(words(text))}
+
+    def _shares(self, worth: dict[str, float], agents: Iterable[str]) -> dict[str, float]:
+        perfect = (1 + SATURATION) * sum(worth.values()) or 1.0
+        return {
+            agent: round(
+                sum(much * self._weight(self._entries[agent], word) for word, much in worth.items())
+                / perfect,
+                4,
+            )
+            for agent in agents
+        }
 
     def _worth(self, word: str) -> float:
         """A word that few cards have says more."""
@@ -121,6 +134,10 @@ class Keywords:
         return count * (1 + SATURATION) / (count + SATURATION * (1 - LENGTH_SHARE + LENGTH_SHARE * share))
 
 
+def _hits(entry: _Entry, worth: dict[str, float]) -> list[str]:
+    return sorted((word for word in worth if word in entry.counts), key=lambda word: (-worth[word], word))
+
+
 def _match(entry: _Entry, worth: dict[str, float], score: float) -> Match:
     """The skill that has the most of it, and the words that count, the rarest first."""
     best, most = None, 0.0
@@ -128,9 +145,10 @@ def _match(entry: _Entry, worth: dict[str, float], score: float) -> Match:
         sum_ = sum(worth[word] for word in worth if word in known)
         if sum_ > most:
             best, most = skill, sum_
-    hits = sorted((word for word in worth if word in entry.counts), key=lambda word: (-worth[word], word))
+    hits = _hits(entry, worth)
     shown = ", ".join(repr(word) for word in hits[:SHOWN_MAX])
     where = f"in skill {best.name!r}" if best is not None else "in its name and description"
     if best is not None and any(word in entry.head for word in hits):
         where += ", its name or description"
-    return Match(score, f"has {shown} {where}", best.id if best is not None else None)
+    skill_id = best.id if best is not None else None
+    return Match(score, f"has {shown} {where}", skill_id, fits=score >= ENOUGH, keywords=score, needed=ENOUGH)

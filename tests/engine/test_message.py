@@ -230,18 +230,6 @@ def test_who_sent_it_comes_from_the_caller_never_from_an_argument(tmp_path: Path
     run(body, tmp_path, "box")
 
 
-@pytest.mark.parametrize("name", ["intent", "park"])
-def test_intents_are_refused_clearly_until_they_exist(tmp_path: Path, name: str) -> None:
-    async def body(desk: Desk) -> None:
-        arguments: dict[str, Any] = {"to": "box", "text": "x", name: True}
-        error = await desk.refused("INVALID_ARGUMENT", "mailbox_send", **arguments)
-        assert name in error.message
-        assert "not part of this version" in error.message
-        assert await desk.query() == []
-
-    run(body, tmp_path, "box")
-
-
 def test_messages_stand_alone_not_beside_arguments_of_one_message(tmp_path: Path) -> None:
     """Arguments that would mean nothing are refused, not ignored (section 8)."""
 

@@ -68,6 +68,8 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "DOUBLE": st.floats(allow_nan=False),
     "VARCHAR": st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20),
     "BIGINT[]": st.lists(numbers, max_size=3),
+    "BLOB": st.binary(max_size=16),
+    "FLOAT[384]": st.floats(allow_nan=False, width=32).map(lambda one: (one,) * 384),
     "VARCHAR[]": st.lists(st.sampled_from(["red", "blue", "ä"]), max_size=3),
 }
 

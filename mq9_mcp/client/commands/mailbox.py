@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from mq9_mcp.client.arguments import (
     AckItem,
+    IntentArguments,
     MessageArguments,
     SettingsArguments,
     TaskOptions,
@@ -74,8 +75,8 @@ class MailboxCommands(Caller):
         in_reply_to: int | None = None,
         reply_to: str | None = None,
         task: bool | TaskOptions | str | None = None,
-        intent: Any = None,
-        park: Any = None,
+        intent: IntentArguments | None = None,
+        park: bool | None = None,
         metadata: Mapping[str, Any] | None = None,
         traceparent: str | None = None,
         tracestate: str | None = None,
@@ -101,8 +102,9 @@ class MailboxCommands(Caller):
             in_reply_to: The message it answers; gives to and session if they are left out.
             reply_to: Where answers go; the sender's mailbox if left out.
             task: true, or {timeout_s}: opens a task. A task id: continues that task.
-            intent: Routing by intent is not part of this version.
-            park: Routing by intent is not part of this version.
+            intent: {text, tags?, skill?}: what is to be done, instead of to; the agent that fits best gets
+                it.
+            park: Waiting for an agent that fits is not part of this version.
             metadata: A JSON object, carried through.
             traceparent: W3C trace context, carried through.
             tracestate: W3C trace context, carried through.
@@ -111,11 +113,11 @@ class MailboxCommands(Caller):
             wait_s: How long wait_for stays.
 
         Reply:
-            receipts: [{id, mailbox, stored_at, duplicate, session, task?, reached?, reply?}] in the order
-                of the messages and of to
+            receipts: [{id, mailbox, stored_at, duplicate, session, task?, routed?, reached?, reply?}] in
+                the order of the messages and of to
 
-        Errors: MAILBOX_NOT_FOUND, MESSAGE_NOT_FOUND, SESSION_NOT_FOUND, SESSION_CLOSED, LOOP_GUARD,
-        DEDUP_CONFLICT, MESSAGE_TOO_LARGE, BATCH_TOO_LARGE, MAILBOX_FULL, TASK_NOT_FOUND,
+        Errors: MAILBOX_NOT_FOUND, NO_MATCHING_AGENT, MESSAGE_NOT_FOUND, SESSION_NOT_FOUND, SESSION_CLOSED,
+        LOOP_GUARD, DEDUP_CONFLICT, MESSAGE_TOO_LARGE, BATCH_TOO_LARGE, MAILBOX_FULL, TASK_NOT_FOUND,
         ILLEGAL_TRANSITION, INVALID_ARGUMENT, RATE_LIMITED, STORAGE_UNAVAILABLE, SHUTTING_DOWN.
         """
         reply: SendReply = await self._command("mailbox_send", locals())
@@ -183,14 +185,14 @@ class MailboxCommands(Caller):
         Reply:
             results: [{id, outcome, ok, error?, leased_until?, cancel_requested?, follow_ups?}] in the order
                 of items
-            receipts: [{id, mailbox, stored_at, duplicate, session, task?, reached?, reply?}] of send, if
-                there was one
+            receipts: [{id, mailbox, stored_at, duplicate, session, task?, routed?, reached?, reply?}] of
+                send, if there was one
             tasks: [{task, leased_until?, follow_ups?}] of tasks, if there were any
 
-        Errors: LEASE_LOST, VERSION_CONFLICT, MAILBOX_NOT_FOUND, MESSAGE_NOT_FOUND, SESSION_NOT_FOUND,
-        SESSION_CLOSED, LOOP_GUARD, DEDUP_CONFLICT, MESSAGE_TOO_LARGE, BATCH_TOO_LARGE, MAILBOX_FULL,
-        TASK_NOT_FOUND, ILLEGAL_TRANSITION, INVALID_ARGUMENT, RATE_LIMITED, STORAGE_UNAVAILABLE,
-        SHUTTING_DOWN.
+        Errors: LEASE_LOST, VERSION_CONFLICT, MAILBOX_NOT_FOUND, NO_MATCHING_AGENT, MESSAGE_NOT_FOUND,
+        SESSION_NOT_FOUND, SESSION_CLOSED, LOOP_GUARD, DEDUP_CONFLICT, MESSAGE_TOO_LARGE, BATCH_TOO_LARGE,
+        MAILBOX_FULL, TASK_NOT_FOUND, ILLEGAL_TRANSITION, INVALID_ARGUMENT, RATE_LIMITED,
+        STORAGE_UNAVAILABLE, SHUTTING_DOWN.
         """
         reply: AckReply = await self._command("mailbox_ack", locals())
         return reply

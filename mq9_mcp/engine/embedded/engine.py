@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from mq9_mcp.domain.group import decide_join, decide_revive, fetched_addresses, 
 from mq9_mcp.domain.lease import decide_fetch, enough, joined
 from mq9_mcp.domain.limits import limit
 from mq9_mcp.domain.mailbox import mailbox_view
-from mq9_mcp.domain.names import DEFAULT_GROUP, read_lease_token
+from mq9_mcp.domain.names import BROKER, DEFAULT_GROUP, read_lease_token
 from mq9_mcp.domain.plan import Ask, Paged, Plan, Unprepared
 from mq9_mcp.domain.settle import close
 from mq9_mcp.domain.shown import Places
@@ -58,13 +58,14 @@ from mq9_mcp.engine.embedded.task_words import (
     task_view,
     task_view_from_tables,
 )
+from mq9_mcp.engine.embedded.vectors import find_vectors, keep_vectors, prune_vectors
 
 RESTART_LEASE_MS = limit("restart_lease_s") * 1000
 TASK_COMMANDS = (TaskGet, TaskUpdate, TaskCancel)  # their replies are a task
 PLAIN = (MailboxSend, MailboxAck, TaskRequest)  # their replies name nothing that a change would complete
 BACKLOG_BYTES = 64 * 1024 * 1024  # unfolded records above it make commands wait: the tables must follow
 READS = (AgentDiscover, GroupList, MailboxGet, MailboxList, TaskGet)  # answered from memory alone
-SYSTEM = Caller("mq9", "mq9.broker", True)
+SYSTEM = Caller(BROKER, "mq9.broker", True)
 
 
 class _Nobody:
@@ -227,6 +228,20 @@ class EmbeddedEngine(Store):
         if mark is state.registry:
             return None
         return Registry(state.registry, {name: agent.card for name, agent in state.agents.items()})
+
+    async def find_vectors(
+        self, model: str, version: str, hashes: Sequence[bytes]
+    ) -> dict[bytes, Sequence[float]]:
+        """The vectors of the texts with these hashes, as far as they are kept."""
+        return await find_vectors(self, model, version, hashes)
+
+    async def keep_vectors(self, model: str, version: str, vectors: Mapping[bytes, Sequence[float]]) -> None:
+        """Keep vectors by the hash of their text."""
+        await keep_vectors(self, model, version, vectors)
+
+    async def prune_vectors(self, model: str, version: str, hashes: Sequence[bytes]) -> None:
+        """Keep only the vectors of this model and these texts."""
+        await prune_vectors(self, model, version, hashes)
 
     def give_back(self, reply: dict[str, Any], ask: Ask) -> None:
         """Release the leases of a fetch reply that did not reach its caller; no attempt is counted."""

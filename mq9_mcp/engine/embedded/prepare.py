@@ -26,7 +26,7 @@ from mq9_mcp.domain.commands import (
 from mq9_mcp.domain.events import DedupKey, Extra, Mail
 from mq9_mcp.domain.group import read_start
 from mq9_mcp.domain.limits import limit
-from mq9_mcp.domain.names import own_session, read_lease_token, read_own_session
+from mq9_mcp.domain.names import PARKED, own_session, read_lease_token, read_own_session
 from mq9_mcp.domain.plan import (
     Ask,
     HistoryPage,
@@ -107,6 +107,8 @@ async def _for_plain(engine: Source, messages: list[MessageArguments], paged: Pa
             ids.add(own)
         if message.dedup_key is not None:
             keys.update(_spilled(engine, message, message.dedup_key))
+            if message.intent is not None:
+                ids.update(_sent_by_intent(engine, message.dedup_key, paged))
     sought = await _for_sessions(engine, messages, paged)
     ids -= paged.sought
     keys -= paged.sought
@@ -158,6 +160,15 @@ async def for_session(
     if found is not None:
         ask.paged.messages[own] = found
     return True
+
+
+def _sent_by_intent(engine: Source, key: str, paged: Paged) -> list[int]:
+    """The message that was sent by intent under this key, to tell where it went."""
+    parked = engine.state.addresses.get(PARKED)
+    if parked is None:
+        return []
+    known = parked.dedup.get(key) or paged.keys.get((parked.number, key))
+    return [known.message] if known is not None and known.message not in engine.state.mails else []
 
 
 def _spilled(engine: Source, message: MessageArguments, key: str) -> list[tuple[int, str]]:

@@ -1,0 +1,147 @@
+"""How often routing finds the right agent, on public requests: ``python -m benchmarks.routing [--quick]``.
+
+It ranks with what the broker ranks with. ``--quick`` asks fewer requests; ``--data`` names another folder
+with files of the same names.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from benchmarks.routing_data import Asked, Trial, clinc150, livemcpbench, metatool
+from benchmarks.table import machine
+from mq9_mcp.domain.registry import Match
+from mq9_mcp.routing.cards import read_card, texts_of
+from mq9_mcp.routing.embedding import MiniLM
+from mq9_mcp.routing.keywords import Keywords
+from mq9_mcp.routing.ranking import Ranking
+from mq9_mcp.routing.seam import Vectors
+from mq9_mcp.routing.skills import skill_row
+
+DATA = Path(__file__).with_name("data")
+SEEDS = (1, 2, 3)
+QUICK = 600
+KEPT = 0.95  # share of the requests in scope that is to be kept where strange ones are to be told
+
+
+class Memory:
+    """Each text is embedded once, whatever trial it is in."""
+
+    def __init__(self) -> None:
+        self._engine = MiniLM()
+        self._known: dict[str, Vectors] = {}
+
+    def embed(self, texts: Iterable[str]) -> Vectors:
+        """A vector for each text."""
+        found = []
+        for text in texts:
+            if text not in self._known:
+                self._known[text] = self._engine.embed([text])[0]
+            found.append(self._known[text])
+        return np.stack(found)
+
+
+class Score(NamedTuple):
+    """Shares in percent: the right agent is first, or among three; kept and refused by the threshold."""
+
+    first: float
+    among_three: float
+    kept: float  # requests in scope that are near enough
+    refused: float  # requests out of scope that are not
+    refused_at_kept: float  # the same with the threshold at which KEPT of those in scope pass
+
+
+def rank(trial: Trial, memory: Memory) -> Callable[[str], dict[str, Match]]:
+    """The ranking over the agents of a trial."""
+    keywords, ranking = Keywords(), Ranking(384)
+    for name, raw in trial.cards.items():
+        card = read_card(msgspec.json.encode(raw).decode())
+        texts = texts_of(card)
+        rows = [skill_row(one.id, one.name, memory.embed((one.text, *one.examples))) for one in texts.skills]
+        ranking.skills.put(name, memory.embed([texts.head])[0], rows)
+        keywords.learn(name, card)
+    return lambda text: ranking.rank(text, memory.embed([text])[0], keywords)
+
+
+def score(trial: Trial, memory: Memory, most: int | None, seed: int) -> Score:
+    """How well the agents of a trial are found."""
+    ranked = rank(trial, memory)
+    requests = list(trial.requests)
+    random.Random(seed).shuffle(requests)
+    inside = [one for one in requests if one.right][:most]
+    places = [_place(one, ranked(one.text)) for one in inside]
+    leads = [_lead(ranked(one.text)) for one in inside]
+    strange = [_lead(ranked(one.text)) for one in requests if not one.right]
+    least = sorted(leads)[int(len(leads) * (1 - KEPT))]
+    return Score(
+        _percent(place < 1 for place in places),
+        _percent(place < 3 for place in places),
+        _percent(lead >= 0 for lead in leads),
+        _percent(lead < 0 for lead in strange),
+        _percent(lead < least for lead in strange),
+    )
+
+
+def _place(asked: Asked, found: dict[str, Match]) -> int:
+    """How many agents stand before the first right one."""
+    order = sorted(found, key=lambda name: (-found[name].score, name))
+    places = [index for index, name in enumerate(order) if name in asked.right]
+    return places[0] if places else len(found)
+
+
+def _lead(found: dict[str, Match]) -> float:
+    """How far the best skill is over what is needed."""
+    return max((one.meaning or 0.0) - one.needed for one in found.values())
+
+
+def _percent(values: Iterable[bool]) -> float:
+    known = list(values)
+    return 100 * sum(known) / len(known) if known else float("nan")
+
+
+def measure(data: Path, most: int | None) -> Iterable[str]:
+    """The lines of the table."""
+    memory = Memory()
+    yield "| requests | first (goal) | among three | kept | out of scope refused (at 95% kept) |"
+    yield "|---|---|---|---|---|"
+    for part, goal in (("steps", 77), ("tasks", 63)):
+        made = score(livemcpbench(data, part), memory, most, 1)
+        yield _line(f"LiveMCPBench, {part}", made, goal)
+    for examples, goal in ((0, 57), (3, 66), (10, 72), (50, 82)):
+        trials = [metatool(data, examples, seed, past=examples == 50) for seed in SEEDS]
+        scores = [score(trial, memory, most, seed) for trial, seed in zip(trials, SEEDS, strict=True)]
+        yield _line(f"MetaTool, {examples} examples", _mean(scores), goal)
+    for examples, goal in ((0, 85), (5, 95), (10, 96)):
+        scores = [score(clinc150(data, examples, seed), memory, most, seed) for seed in SEEDS]
+        yield _line(f"CLINC150, {examples} examples", _mean(scores), goal)
+
+
+def _mean(scores: list[Score]) -> Score:
+    return Score(*(sum(values) / len(values) for values in zip(*scores, strict=True)))
+
+
+def _line(name: str, made: Score, goal: int) -> str:
+    strange = f"{made.refused:.0f} ({made.refused_at_kept:.0f})" if made.refused == made.refused else ""
+    return f"| {name} | {made.first:.1f} ({goal}) | {made.among_three:.1f} | {made.kept:.0f} | {strange} |"
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--data", type=Path, default=DATA)
+    given = parser.parse_args()
+    print(machine(), "\n")
+    for line in measure(given.data, QUICK if given.quick else None):
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,185 @@
+"""Sending by intent: who of the agents that fit gets the message, and why the others did not.
+
+How well each agent fits is found out elsewhere and comes with the command. Here stands what the state
+knows: whom the caller may send to, who is there, who has much to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from msgspec import structs
+
+from mq9_mcp.domain.access import may_send
+from mq9_mcp.domain.commands import IntentArguments as Intent
+from mq9_mcp.domain.commands import MessageArguments
+from mq9_mcp.domain.errors import Refused
+from mq9_mcp.domain.events import Settings
+from mq9_mcp.domain.names import BROKER, PARKED
+from mq9_mcp.domain.plan import Plan
+from mq9_mcp.domain.registry import STATUSES, Agent, Match, skill_named
+from mq9_mcp.domain.state import Mailbox
+
+NEAR = 0.02  # scores that differ by no more are near-equal: then it counts who is ready
+LOAD_UNKNOWN = 0.5
+CANDIDATES_MAX = 3  # runners-up that a receipt or a refusal names
+
+
+class Candidate(NamedTuple):
+    """An agent that comes into question, and how well it fits."""
+
+    agent: Agent
+    match: Match
+    why_not: str  # why it cannot get the message, empty if it can
+
+    @property
+    def order(self) -> tuple[float, str]:
+        """The best score first, then by name."""
+        return -self.match.score, self.agent.name
+
+    @property
+    def readiness(self) -> tuple[int, float, float, str]:
+        """The readiest first: by status, load, score, name."""
+        load = self.agent.load if self.agent.load is not None else LOAD_UNKNOWN
+        return STATUSES.index(self.agent.status), round(load, 1), *self.order
+
+
+class Choice(NamedTuple):
+    """Who gets the message, and what the receipt says of it."""
+
+    mailbox: Mailbox
+    routed: dict[str, Any]
+
+
+def check_intent(message: MessageArguments) -> MessageArguments:
+    """Refuse what does not go with an intent; without text and parts, the intent is the message."""
+    intent = message.intent
+    if intent is None:
+        raise Refused("INVALID_ARGUMENT", "park: given without intent", "give intent={text}, or to")
+    if message.park:
+        raise Refused(
+            "INVALID_ARGUMENT", "park: waiting for an agent is not part of this version", "leave out park"
+        )
+    if message.to is not None:
+        raise Refused(
+            "INVALID_ARGUMENT", "to and intent: both given; accepted: one of them", "leave out one of them"
+        )
+    if isinstance(message.task, str):
+        raise Refused(
+            "INVALID_ARGUMENT",
+            "intent: a message in a task goes where the task is worked",
+            "leave out intent, or open a task with task=true",
+        )
+    if message.text is None and message.parts is None:
+        return structs.replace(message, text=intent.text)
+    return message
+
+
+def parked_mailbox(plan: Plan) -> Mailbox:
+    """The broker's own mailbox of what waits for an agent; it remembers the keys of intents too."""
+    return plan.find(PARKED) or plan.create(PARKED, BROKER, Settings())
+
+
+def address_of_message(plan: Plan, id: int) -> str:
+    """Where a message was sent to by its intent."""
+    mail = plan.state.mails.get(id)
+    number = mail.mailbox if mail is not None else 0
+    if mail is None and (found := plan.paged.messages.get(id)) is not None:
+        number = found.mailbox
+    place = plan.state.place(number)
+    return place.address if place is not None else PARKED
+
+
+def candidates(plan: Plan, intent: Intent, ranking: Mapping[str, Match]) -> list[Candidate]:
+    """Whom the caller may send such work to, the best fit first; the caller itself is not asked."""
+    found = []
+    for name, match in ranking.items():
+        agent = plan.state.agents.get(name)
+        if agent is None or name == plan.caller.agent:
+            continue
+        if not may_send(plan.caller, plan.state.mailboxes[agent.mailbox]) or not _wanted(agent, intent):
+            continue
+        found.append(Candidate(agent, match, _why_not(agent, match, intent)))
+    found.sort(key=lambda one: one.order)
+    return found
+
+
+def choose(plan: Plan, intent: Intent) -> Choice | Refused:
+    """Who gets the message; or why nobody does."""
+    assert plan.ask.intents is not None, "the broker ranks before this is decided"
+    found = candidates(plan, intent, plan.ask.intents[intent.text])
+    able = [one for one in found if not one.why_not]
+    if not able:
+        return nobody(intent, found)
+    near = [one for one in able if able[0].match.score - one.match.score <= NEAR]
+    best = min(near, key=lambda one: one.readiness)
+    others = [one for one in found if one is not best][:CANDIDATES_MAX]
+    routed = {
+        "agent": best.agent.name,
+        "score": best.match.score,
+        "reason": _reason(best, near),
+        "candidates": [_view(one, _lost(one, best)) for one in others],
+    }
+    if best.match.skill is not None:
+        routed["skill"] = best.match.skill
+    return Choice(plan.state.mailboxes[best.agent.mailbox], routed)
+
+
+def nobody(intent: Intent, found: list[Candidate]) -> Refused:
+    """The refusal where no agent fits well enough."""
+    shown = [_view(one, one.why_not or one.match.reason) for one in found[:CANDIDATES_MAX]]
+    if not found:
+        seen = "no agent that you may send to has a skill like it"
+    else:
+        best = found[0]
+        seen = f"the nearest is {best.agent.name!r}, which {best.why_not or 'would do'}"
+    return Refused(
+        "NO_MATCHING_AGENT",
+        f"intent: {intent.text[:80]!r} fits no agent well enough; {seen}; nothing was stored",
+        "name one with to, or say more in intent.text",
+        candidates=shown,
+    )
+
+
+def _wanted(agent: Agent, intent: Intent) -> bool:
+    if intent.skill is not None and skill_named(agent, intent.skill) is None:
+        return False
+    return not intent.tags or any(tag in intent.tags for skill in agent.skills for tag in skill.tags)
+
+
+def _why_not(agent: Agent, match: Match, intent: Intent) -> str:
+    if agent.status == "offline":
+        return "is offline"
+    if not match.fits and intent.skill is None:  # whoever names the skill need not describe it
+        return match.reason
+    return ""
+
+
+def _reason(best: Candidate, near: list[Candidate]) -> str:
+    if len(near) == 1:
+        return best.match.reason
+    others = ", ".join(repr(one.agent.name) for one in near if one is not best)
+    agent = best.agent
+    state = agent.status if agent.load is None else f"{agent.status}, load {agent.load}"
+    return f"{best.match.reason}; as good as {others}, chosen for being {state}"
+
+
+def _lost(one: Candidate, best: Candidate) -> str:
+    """Why another got the message."""
+    if one.why_not:
+        return one.why_not
+    behind = best.match.score - one.match.score
+    if behind > NEAR:
+        return f"{one.match.reason}; {behind:.2f} behind"
+    if one.readiness[:2] == best.readiness[:2]:
+        return f"{one.match.reason}; nearly the same, and not the first"
+    state = one.agent.status if one.agent.load is None else f"{one.agent.status}, load {one.agent.load}"
+    return f"{one.match.reason}; nearly the same, but {state}"
+
+
+def _view(one: Candidate, reason: str) -> dict[str, Any]:
+    view = {"agent": one.agent.name, "score": one.match.score, "status": one.agent.status, "reason": reason}
+    if one.match.skill is not None:
+        view["skill"] = one.match.skill
+    return view

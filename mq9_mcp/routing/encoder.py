@@ -1,0 +1,177 @@
+"""Embedding off the event loop: one thread works through what is asked, the urgent before the patient.
+
+A text is embedded once; vectors of late are remembered by the hash of their text.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, NamedTuple
+
+from mq9_mcp.domain.errors import Unavailable
+from mq9_mcp.routing.seam import CannotLoad, Embedder, Load, Model
+
+if TYPE_CHECKING:  # numpy is slow to import: it comes with the engine, after the start
+    from mq9_mcp.routing.seam import Vectors
+
+REMEMBERED_MAX = 4_096  # vectors, 6 MB
+log = logging.getLogger("mq9.routing")
+
+
+def text_hash(text: str) -> bytes:
+    """What a text is known by."""
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+class _Job(NamedTuple):
+    text: str
+    done: Future[Vectors]
+
+
+class Encoder:
+    """Embeds for a broker; ``load`` makes the engine, in the thread, at the first text or ``warm``."""
+
+    def __init__(self, load: Load) -> None:
+        self._load = load
+        self._embedder: Embedder | None = None
+        self._trouble: str | None = None
+        self._known: OrderedDict[bytes, Vectors] = OrderedDict()
+        self._urgent: deque[_Job] = deque()
+        self._patient: deque[_Job] = deque()
+        self._wake = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._closing = False
+        self._loaded: Future[Model | None] = Future()
+
+    @property
+    def model(self) -> Model | None:
+        """What vectors are made by; None before it is loaded, and where it cannot be."""
+        return self._embedder.model if self._embedder is not None else None
+
+    @property
+    def trouble(self) -> str | None:
+        """Why there are no vectors, if there are none."""
+        return self._trouble
+
+    async def ready(self) -> Model | None:
+        """Load the engine if it is not; None if it cannot be."""
+        self._start()
+        return await asyncio.wrap_future(self._loaded)
+
+    async def embed(self, texts: Sequence[str], patient: bool = False) -> Vectors:
+        """A vector for each text; ``patient`` ones wait until nobody urgent does. Raises ``Unavailable``."""
+        import numpy as np
+
+        if not texts:
+            return np.zeros((0, 0), np.float32)
+        found: dict[str, Vectors] = {}
+        jobs: dict[str, Future[Vectors]] = {}
+        for text in dict.fromkeys(texts):
+            known = self._known.get(text_hash(text))
+            if known is not None:
+                self._known.move_to_end(text_hash(text))
+                found[text] = known
+            else:
+                jobs[text] = self._put(text, patient)
+        if jobs:
+            made = await asyncio.gather(*map(asyncio.wrap_future, jobs.values()))
+            for text, vector in zip(jobs, made, strict=True):
+                found[text] = vector
+                self._remember(text, vector)
+        return np.stack([found[text] for text in texts])
+
+    def close(self) -> None:
+        """End the thread after the text that it is at; who waits for another hears that."""
+        with self._wake:
+            self._closing = True
+            jobs = [*self._urgent, *self._patient]
+            self._urgent.clear()
+            self._patient.clear()
+            self._wake.notify()
+        for job in jobs:
+            if job.done.set_running_or_notify_cancel():
+                job.done.set_exception(
+                    Unavailable("SHUTTING_DOWN", "the broker is stopping", "connect again in a moment")
+                )
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def _put(self, text: str, patient: bool) -> Future[Vectors]:
+        job = _Job(text, Future())
+        self._start()
+        with self._wake:
+            (self._patient if patient else self._urgent).append(job)
+            self._wake.notify()
+        return job.done
+
+    def _start(self) -> None:
+        if self._thread is None and not self._closing:
+            self._thread = threading.Thread(target=self._work, name="mq9-embedding", daemon=True)
+            self._thread.start()
+
+    def _remember(self, text: str, vector: Vectors) -> None:
+        self._known[text_hash(text)] = vector
+        while len(self._known) > REMEMBERED_MAX:
+            self._known.popitem(last=False)
+
+    # -- in the thread
+
+    def _work(self) -> None:
+        self._open()
+        while True:
+            with self._wake:
+                while not (self._urgent or self._patient or self._closing):
+                    self._wake.wait()
+                if self._closing:
+                    return
+                job = (self._urgent or self._patient).popleft()
+            if job.done.set_running_or_notify_cancel():
+                _answer(job, self._one)
+
+    def _open(self) -> None:
+        try:
+            self._embedder = self._load()
+        except CannotLoad as error:
+            self._trouble = str(error)
+            log.warning(
+                "agents are found by keywords alone: %s", self._trouble, extra={"event": "keywords_only"}
+            )
+        except BaseException as error:  # a library of machine code may fail in any way
+            self._trouble = f"{type(error).__name__}: {error}"
+            log.exception("agents are found by keywords alone", extra={"event": "keywords_only"})
+        self._loaded.set_result(self.model)
+
+    def _one(self, text: str) -> Vectors:
+        if self._embedder is None:
+            raise _cannot(self._trouble or "no engine")
+        import numpy as np
+
+        vector: Vectors = self._embedder.embed([text])[0]
+        if not np.isfinite(vector).all():
+            raise _cannot("the engine made no numbers of a text")
+        return vector
+
+
+def _answer(job: _Job, embed: Callable[[str], Vectors]) -> None:
+    try:
+        job.done.set_result(embed(job.text))
+    except Unavailable as error:
+        job.done.set_exception(error)
+    except Exception as error:  # whatever the engine did, the thread goes on with the next text
+        log.exception("a text could not be embedded", extra={"event": "embedding_failed"})
+        job.done.set_exception(_cannot(f"{type(error).__name__}: {error}"))
+
+
+def _cannot(why: str) -> Unavailable:
+    return Unavailable(
+        "STORAGE_UNAVAILABLE",
+        f"the text could not be embedded ({why[:200]}); nothing was changed",
+        "try again, or name the mailbox with to",
+    )
