@@ -11,7 +11,7 @@ from mq9_a2a.bindings import ROUTES, STREAMING
 from mq9_a2a.desk import HISTORY_MAX
 from mq9_a2a.errors import Kind
 from mq9_a2a.wire import PING_S
-from mq9_a2a.words import NUMBERS, PROGRESS
+from mq9_a2a.words import NUMBERS, PROGRESS, ROUTED
 
 Table = Callable[[Any, Any], Iterable[str]]
 
@@ -21,7 +21,8 @@ def a2a_page(table: Table) -> Iterator[str]:
     yield "# A2A\n"
     yield (
         "Every mailbox is an agent of A2A 1.0: JSON-RPC at `/a2a/{address}`, HTTP+JSON below "
-        "`/a2a/{address}/v1`. At `/a2a` the `tenant` of a request names the mailbox. "
+        "`/a2a/{address}/v1`. At `/a2a` the `tenant` of a request names the mailbox; "
+        "without one the agent whose skills fit the words best gets the task. "
         "[How to use it](../how-to/call-an-agent-over-a2a.md), [why it is as it is](../why/a2a.md).\n"
     )
     yield "## Methods\n"
@@ -58,6 +59,10 @@ def a2a_page(table: Table) -> Iterator[str]:
         "Without it streams are plain; the number is the `id` of each server-sent event all the same.\n"
     )
     yield f"`{PROGRESS}` stands in `metadata` where a worker told how far it is: `{{done, total, note}}`.\n"
+    yield (
+        f"`{ROUTED}` stands in the `metadata` of a task that the broker gave to an agent by its words: "
+        "`{mailbox, agent, score, reason, candidates}`.\n"
+    )
     yield "## Bounds\n"
     yield (
         f"A stream says something at least every {PING_S} s. A task is shown with its last {HISTORY_MAX} "

@@ -232,16 +232,11 @@ def check_version(scope: Scope) -> None:
 
 
 def _addressed(ask: Ask, tenant: str) -> Ask:
-    """The request with its mailbox, which the address or the tenant names."""
+    """The request with its mailbox, which the address or the tenant names; none is the broker itself."""
     if tenant and ask.mailbox and tenant != ask.mailbox:
         raise A2aError(INVALID_PARAMS, f"tenant: {tenant[:96]!a}; this address is {ask.mailbox!r} alone")
     mailbox = ask.mailbox or tenant
-    if not mailbox:
-        raise A2aError(
-            UNSUPPORTED,
-            "routing by intent is not part of this version: call /a2a/{address}, or give a tenant",
-        )
-    if not is_address(mailbox):
+    if mailbox and not is_address(mailbox):
         raise A2aError(NO_AGENT, f"there is no mailbox {mailbox[:96]!a}")
     return ask if ask.mailbox else ask._replace(mailbox=mailbox)
 

@@ -76,8 +76,17 @@ def own_card(base: str) -> View:
     """The broker's own card: it is many agents, told apart by ``tenant``."""
     card = {
         **_minimal("mq9"),
-        "description": "A durable mailbox for every agent. The tenant of a request is the mailbox that it is "
-        "for; /.well-known/ai-catalog.json and POST /search find agents.",
+        "description": "A durable mailbox for every agent. Say what is to be done: the agent whose skills "
+        "fit best gets the task, online or not. The tenant of a request names a mailbox instead; "
+        "/.well-known/ai-catalog.json and POST /search find agents.",
+        "skills": [
+            {
+                "id": "route",
+                "name": "Find the right agent",
+                "description": "Gives a task that is described in words to the agent whose skills fit best.",
+                "tags": ["routing", "discovery"],
+            }
+        ],
         "documentationUrl": f"{base}/.well-known/ai-catalog.json",
     }
     return _dressed(card, f"{base}/a2a", extended=False)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from mq9_a2a import params as p
-from mq9_a2a.cards import Cards
+from mq9_a2a.cards import Cards, own_card
 from mq9_a2a.errors import (
     EXTENSION_REQUIRED,
     INVALID_PARAMS,
@@ -23,14 +23,17 @@ from mq9_a2a.errors import (
     A2aError,
 )
 from mq9_a2a.follow import Event, Follows
-from mq9_a2a.words import INTERRUPTED, NAMES, NUMBERS, TERMINAL, View, direct_reply, new_task, task_of
+from mq9_a2a.words import INTERRUPTED, NAMES, NUMBERS, ROUTED, TERMINAL, View, direct_reply, new_task, task_of
 from mq9_mcp.broker.broker import Broker
 from mq9_mcp.domain.clock import milliseconds
+from mq9_mcp.domain.commands import IntentArguments
 from mq9_mcp.domain.errors import Refused, Unavailable
+from mq9_mcp.domain.limits import limit
 from mq9_mcp.domain.state import Caller
 from mq9_mcp.domain.task_commands import TaskCancel, TaskGet, TaskPage
 from mq9_mcp.domain.task_request import TaskRequest
 
+INTENT_MAX = limit("intent_text_characters_max")
 HISTORY_MAX = 100  # messages of a task that a look shows
 STOPS = TERMINAL | INTERRUPTED
 _Place = tuple[int, str]
@@ -38,7 +41,8 @@ _place = msgspec.json.Decoder(_Place)
 
 
 class Ask(NamedTuple):
-    """One request: who asks, of which mailbox, with which extensions, at which address of ours."""
+    """One request: who asks, of which mailbox (none: the broker itself), with which extensions, at which
+    address of ours."""
 
     caller: Caller
     mailbox: str
@@ -74,7 +78,7 @@ class Desk:
         if not configuration.return_immediately:
             known = await self._stops(ask, sent.task, self.block_s)
             if known["version"] > sent.version:
-                return await self._shown(ask, sent.task, most, known)
+                return await self._shown(ask, most, known)
         if sent.new is None:
             return {"task": await self._look(ask, sent.task, most)}
         if most == 0:
@@ -94,8 +98,10 @@ class Desk:
             if known["state"] in TERMINAL:
                 raise A2aError(UNSUPPORTED, f"Task {known['id']} is {known['state']}: it takes no messages")
         envelope = _envelope(message)
+        to = known["mailbox"] if known is not None else ask.mailbox or None
         command = TaskRequest(
-            to=ask.mailbox,
+            to=to,
+            intent=_intent(message) if to is None else None,
             parts=message.parts,
             metadata=message.metadata,
             task=known["id"] if known is not None else True,
@@ -109,7 +115,7 @@ class Desk:
         shown: View = {**envelope, "parts": message.parts}
         if message.metadata is not None:
             shown["metadata"] = message.metadata
-        return Sent(receipt["task"], new_task(receipt, shown), 1)
+        return Sent(receipt["task"], {**new_task(receipt, shown), **_routed(receipt)}, 1)
 
     async def _store(self, ask: Ask, command: TaskRequest) -> View:
         """The receipt. A context of strangers is replaced by a fresh one, never joined or revealed."""
@@ -138,8 +144,9 @@ class Desk:
                 break
         return known
 
-    async def _shown(self, ask: Ask, task: str, most: int | None, known: View) -> View:
-        view = await self._page(ask, task, most) if known["state"] == "completed" or most != 0 else known
+    async def _shown(self, ask: Ask, most: int | None, known: View) -> View:
+        over = known["state"] == "completed"
+        view = await self._page(known, ask.caller, most) if over or most != 0 else known
         said = view.get("said", [])
         reply = direct_reply(view, said)
         return {"message": reply} if reply is not None else {"task": task_of(view, said, most)}
@@ -154,7 +161,7 @@ class Desk:
         known = await self._own(ask, task)
         if most == 0:
             return task_of(known, [], 0)
-        view = await self._page(ask, task, most)
+        view = await self._page(known, ask.caller, most)
         return task_of(view, view["said"], most)
 
     async def _own(self, ask: Ask, task: str) -> View:
@@ -162,14 +169,15 @@ class Desk:
         if not task.isascii() or not 0 < len(task) <= 128:
             raise A2aError(NOT_FOUND)
         known: View = (await self.broker.execute(ask.caller, TaskGet(task=task)))["task"]
-        if known["mailbox"] != ask.mailbox:
+        if ask.mailbox and known["mailbox"] != ask.mailbox:
             raise A2aError(NOT_FOUND)
         return known
 
-    async def _page(self, ask: Ask, task: str, most: int | None) -> View:
+    async def _page(self, known: View, caller: Caller, most: int | None) -> View:
         """The task with what was said in it: one more than asked for, as the status has one of them."""
         said = HISTORY_MAX if most is None else min(HISTORY_MAX, most + 1)
-        page = await self.broker.execute(ask.caller, TaskPage(mailbox=ask.mailbox, task=task, said=said))
+        command = TaskPage(mailbox=known["mailbox"], task=known["id"], said=said)
+        page = await self.broker.execute(caller, command)
         if not page["tasks"]:
             raise A2aError(NOT_FOUND)
         view: View = page["tasks"][0]
@@ -179,8 +187,9 @@ class Desk:
         """``ListTasksResponse``."""
         size, most = given.page_size or p.PAGE_DEFAULT, given.history_length
         command = TaskPage(
-            mailbox=ask.mailbox,
+            mailbox=ask.mailbox or None,
             session=given.context_id or None,
+            asker=None if ask.mailbox else ask.caller.name,
             state=NAMES.get(given.status),
             since=_since(given.status_timestamp_after),
             before=_read_token(given.page_token) if given.page_token else None,
@@ -229,6 +238,8 @@ class Desk:
 
     async def extended_card(self, ask: Ask) -> View:
         """``AgentCard``: nothing about an agent is told to some callers only, so it is the public one."""
+        if not ask.mailbox:
+            return own_card(ask.base)
         card = await self.cards.of(ask.caller, ask.mailbox, ask.base)
         if card is None:
             raise A2aError(NOT_FOUND)
@@ -249,6 +260,25 @@ def _envelope(message: p.Said) -> View:
     if message.extensions:
         envelope["extensions"] = message.extensions
     return envelope
+
+
+def _intent(message: p.Said) -> IntentArguments:
+    """What is to be done, of a message that names no mailbox: the words it begins with."""
+    words = "\n".join(part["text"] for part in message.parts if isinstance(part.get("text"), str)).strip()
+    if not words:
+        raise A2aError(
+            INVALID_PARAMS,
+            "parts: no text; accepted here: a text part that says what is to be done; "
+            "or call /a2a/{address}, or give a tenant",
+        )
+    return IntentArguments(text=words[:INTENT_MAX])
+
+
+def _routed(receipt: View) -> View:
+    """Whom the broker chose, and why."""
+    if "routed" not in receipt:
+        return {}
+    return {"metadata": {ROUTED: {"mailbox": receipt["mailbox"], **receipt["routed"]}}}
 
 
 def _check_context(session: str | None) -> None:

@@ -54,6 +54,7 @@ _OF_BROKER: dict[str, Kind] = {
     "TASK_NOT_FOUND": NOT_FOUND,
     "MAILBOX_NOT_FOUND": NO_AGENT,
     "AGENT_NOT_FOUND": NO_AGENT,
+    "NO_MATCHING_AGENT": NO_AGENT,
     "ILLEGAL_TRANSITION": UNSUPPORTED,
     "SESSION_CLOSED": UNSUPPORTED,
     "LOOP_GUARD": UNSUPPORTED,
@@ -98,6 +99,8 @@ def of_broker(error: Mq9Error) -> A2aError:
     told = A2aError(kind, error.message, code=error.code)
     if error.hint:
         told.metadata["hint"] = error.hint
+    for one in error.details.get("candidates", ()):
+        told.metadata[f"candidate.{one['agent']}"] = f"{one['score']}: {one['reason']}"
     return told
 
 

@@ -12,6 +12,7 @@ from mq9_mcp.domain.names import own_session
 View = dict[str, Any]
 
 PROGRESS = "urn:mq9:a2a:progress:v1"
+ROUTED = "urn:mq9:a2a:routed:v1"
 NUMBERS = "urn:mq9:a2a:event-numbers:v1"
 TERMINAL = frozenset({"completed", "failed", "canceled", "rejected"})
 INTERRUPTED = frozenset({"input-required", "auth-required"})

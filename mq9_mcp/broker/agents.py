@@ -31,7 +31,7 @@ FetchCard = Callable[[str], Awaitable[dict[str, Any]]]
 
 def prepared(command: Command) -> bool:
     """True if something is to be found out before the command is decided."""
-    if type(command) is MailboxSend:
+    if isinstance(command, MailboxSend):
         return command.intent is not None or command.messages is not None
     if type(command) is MailboxAck:
         return command.send is not None

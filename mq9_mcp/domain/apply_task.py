@@ -11,6 +11,7 @@ from mq9_mcp.domain.apply_mail import end_messages, supersede
 from mq9_mcp.domain.limits import limit
 from mq9_mcp.domain.state import State
 from mq9_mcp.domain.task import Task, advance, opened
+from mq9_mcp.domain.task_request import place_of
 
 ENDED_MAX = limit("ended_tasks_in_memory")
 
@@ -24,7 +25,7 @@ def add_task(state: State, task: Task) -> None:
         heappush(mailbox.timeouts, (task.timeout_at, task.id))
         state.watch(mailbox, task.timeout_at)
     for name in task.requests or ():
-        state.requests[task.mailbox, name] = task.id
+        state.requests[place_of(task.mailbox, name)] = task.id
     _note_news(state, task)
 
 
@@ -41,8 +42,8 @@ def _note_news(state: State, task: Task) -> None:
 
 def _forget_requests(state: State, task: Task) -> None:
     for name in task.requests or ():
-        if state.requests.get((task.mailbox, name)) == task.id:
-            del state.requests[task.mailbox, name]
+        if state.requests.get(place_of(task.mailbox, name)) == task.id:
+            del state.requests[place_of(task.mailbox, name)]
 
 
 def _opened(state: State, event: e.TaskOpened) -> None:
@@ -64,7 +65,7 @@ def _moved(state: State, event: e.TaskMoved) -> None:
     if state.task_news or task.news:
         _note_news(state, task)
     if event.request is not None:
-        state.requests[task.mailbox, event.request] = task.id
+        state.requests[place_of(task.mailbox, event.request)] = task.id
     if task.over:
         _forget_requests(state, task)
         del state.tasks[task.id]

@@ -119,15 +119,16 @@ class TaskGet(Command, kw_only=True, frozen=True):
 
 
 class TaskPage(Command, kw_only=True, frozen=True):
-    """What a door shows of the tasks of one mailbox, the last changed first, with what was said in them.
+    """What a door shows of the tasks of a mailbox or of all, the last changed first, with what was said.
 
     ``before``: the place, ``(updated_at, id)``, behind which the page begins. ``said``: so many of the last
     messages of each.
     """
 
-    mailbox: str
+    mailbox: str | None = None
     task: str | None = None
     session: str | None = None
+    asker: str | None = None
     state: str | None = None
     since: int | None = None
     before: tuple[int, str] | None = None

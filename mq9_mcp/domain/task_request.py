@@ -18,11 +18,12 @@ from mq9_mcp.domain.state import Caller
 from mq9_mcp.domain.task import Task, TaskState
 
 Send = Callable[[Plan, Any], dict[str, Any]]
+ANYWHERE = "intent/"  # begins the name of a request whose mailbox the broker chose
 REPEATABLE = (TaskState.SUBMITTED, TaskState.WORKING)
 
 
 class TaskRequest(MailboxSend, kw_only=True, frozen=True):
-    """A message to ``to`` that opens a task or belongs to one. ``a2a`` is kept with it verbatim."""
+    """A message that opens a task or belongs to one. ``a2a`` is kept with it verbatim."""
 
     message_id: str
     a2a: dict[str, Any]
@@ -30,16 +31,23 @@ class TaskRequest(MailboxSend, kw_only=True, frozen=True):
 
 def request_key(caller: Caller, command: TaskRequest, parts: list[dict[str, Any]]) -> str:
     """Names the request: the same caller, the same id, the same parts."""
-    return f"{digest(parts):x}/{caller.name}/{command.message_id}"
+    named = f"{digest(parts):x}/{caller.name}/{command.message_id}"
+    return ANYWHERE + named if command.intent is not None else named
+
+
+def place_of(mailbox: int, name: str) -> tuple[int, str]:
+    """Where a request is remembered: with its mailbox, or for all of them if it named none."""
+    return (0 if name.startswith(ANYWHERE) else mailbox), name
 
 
 def repeated(plan: Plan, command: TaskRequest) -> Task | None:
     """The task that this very request opened or continued, while it is submitted or working."""
     mailbox = plan.find(command.to) if isinstance(command.to, str) else None
-    if mailbox is None:
+    if mailbox is None and command.intent is None:
         return None
     parts = check_parts(command.text, command.parts)
-    id = plan.state.requests.get((mailbox.number, request_key(plan.caller, command, parts)))
+    key = request_key(plan.caller, command, parts)
+    id = plan.state.requests.get(place_of(mailbox.number if mailbox is not None else 0, key))
     task = plan.state.tasks.get(id) if id is not None else None
     if task is None or task.state not in REPEATABLE or command.task not in (True, task.id):
         return None

@@ -54,7 +54,7 @@ class Peer:
         self.site = site
         self.desk: Desk = site.desk
         self.binding = binding
-        self.mailbox = mailbox
+        self.path = f"/a2a/{mailbox}" if mailbox else "/a2a"
         self.headers = {**V1, **({"mq9-agent": agent} if agent else {})}
 
     def request(self, method: str, params: Reply, **headers: str) -> httpx.Request:
@@ -63,10 +63,10 @@ class Peer:
         client = self.site.client
         if self.binding == RPC:
             body = {"jsonrpc": "2.0", "id": 7, "method": method, "params": params}
-            return client.build_request("POST", f"/a2a/{self.mailbox}", json=body, headers=named)
+            return client.build_request("POST", self.path, json=body, headers=named)
         verb, path = _VERBS[method]
         rest = {name: value for name, value in params.items() if f"{{{name}}}" not in path}
-        url = f"/a2a/{self.mailbox}/v1/{path.format(**params)}"
+        url = f"{self.path}/v1/{path.format(**params)}"
         if verb == "POST":
             return client.build_request(verb, url, json=rest, headers=named)
         return client.build_request(verb, url, params=rest, headers=named)
@@ -161,12 +161,12 @@ Work = Callable[[Desk, Reply], Coroutine[Any, Any, Any]]
 
 
 @asynccontextmanager
-async def working(desk: Desk, work: Work) -> AsyncIterator[None]:
+async def working(desk: Desk, work: Work, mailbox: str = BOX) -> AsyncIterator[None]:
     """A worker that takes every task of the mailbox and does ``work``."""
 
     async def loop() -> None:
         while True:
-            for message in await desk.fetch(BOX, wait_s=50):
+            for message in await desk.fetch(mailbox, wait_s=50):
                 await work(desk, message)
 
     worker = asyncio.create_task(loop())
@@ -179,12 +179,16 @@ async def working(desk: Desk, work: Work) -> AsyncIterator[None]:
 
 
 def run_peer(
-    test: Callable[[Peer], Coroutine[Any, Any, None]], folder: Path, binding: str, *mailboxes: str
+    test: Callable[[Peer], Coroutine[Any, Any, None]],
+    folder: Path,
+    binding: str,
+    *mailboxes: str,
+    root: bool = False,
 ) -> None:
-    """Run an async test body with a client; a test that hangs fails after 60 s."""
+    """Run an async test body with a client; 60 s at most. ``root``: of the broker itself."""
 
     async def body() -> None:
         async with asyncio.timeout(60), served(folder, *(mailboxes or (BOX,))) as site:
-            await test(Peer(site, binding))
+            await test(Peer(site, binding, "" if root else BOX))
 
     asyncio.run(body())

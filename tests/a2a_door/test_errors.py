@@ -215,15 +215,15 @@ JSON = {"content-type": "application/json"}
 
 
 @both
-def test_the_broker_itself_routes_by_tenant_only(tmp_path: Path, binding: str) -> None:
+def test_the_tenant_of_a_request_to_the_broker_itself_names_the_mailbox(tmp_path: Path, binding: str) -> None:
     async def test(peer: Peer) -> None:
         params = {"message": MESSAGE, "configuration": {"returnImmediately": True}}
         client, headers = peer.site.client, peer.headers
         if binding == RPC:
             rpc = {"jsonrpc": "2.0", "id": 7, "method": "SendMessage", "params": params}
             plain = await client.post("/a2a", json=rpc, headers=headers)
-            assert plain.json()["error"]["code"] == -32004
-            assert "intent" in plain.json()["error"]["message"]
+            assert plain.json()["error"]["code"] == -32602
+            assert plain.json()["error"]["data"][0]["metadata"]["code"] == "NO_MATCHING_AGENT"
             named = {**rpc, "params": {**params, "tenant": BOX}}
             for path in ("/a2a", "/a2a/", "/a2a/box"):
                 answer = await client.post(path, json=named, headers=headers)
@@ -233,8 +233,8 @@ def test_the_broker_itself_routes_by_tenant_only(tmp_path: Path, binding: str) -
         else:
             plain = await client.post("/a2a/v1/message:send", json=params, headers=headers)
             assert (plain.status_code, plain.json()["error"]["details"][0]["reason"]) == (
-                400,
-                "UNSUPPORTED_OPERATION",
+                404,
+                "AGENT_NOT_FOUND",
             )
             answer = await client.post(f"/a2a/v1/{BOX}/message:send", json=params, headers=headers)
             task = answer.json()["task"]

@@ -15,7 +15,7 @@ from mq9_mcp.engine.embedded.tables import SQL
 from mq9_mcp.engine.embedded.task_rows import decode_task
 from mq9_mcp.engine.embedded.task_words import BYTES_MAX, entry_of, view_of
 
-_SAME = ("mailbox", "session", "state")
+_SAME = ("mailbox", "session", "asker", "state")
 _EQUAL = ("mailbox", "session", "asker", "worker", "state")
 RETENTION_MS = limit("task_retention_s") * 1000
 
