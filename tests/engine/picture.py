@@ -16,10 +16,9 @@ from mq9_mcp.domain.events import Mail, SessionRecord
 from mq9_mcp.domain.filters import Filter
 from mq9_mcp.domain.line import Line, line_key
 from mq9_mcp.domain.log import OUTSIDE, TIER_RANGE
-from mq9_mcp.domain.message import key_counts
 from mq9_mcp.domain.registry import Agent
 from mq9_mcp.domain.session_memory import places, status
-from mq9_mcp.domain.state import Group, Mailbox, State
+from mq9_mcp.domain.state import Group, Mailbox, State, key_counts
 from mq9_mcp.domain.task import Task
 
 Picture = dict[str, Any]
