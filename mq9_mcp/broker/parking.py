@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("mq9.parking")
 GATHER_S = 0.02  # agents come in flocks: one look at all of them is enough
 AGAIN_S = 5.0  # mailboxes that were full are tried again, and a disk that was
+COMPARED = 1_000  # messages compared with new agents in one go
 BATCH = 64  # messages ranked and given in one command
 
 
@@ -127,9 +128,11 @@ class Parking:
             old = [one for one in arrivals.waiting if one.id not in chosen]
             changed = sorted({*came, *embedded})
             if old and changed:
-                wanted = [(self._known[one.id], one.skill) for one in old]
-                fits = index.may_fit(wanted, changed)
-                likely += [one for one, fit in zip(old, fits, strict=True) if fit]
+                for start in range(0, len(old), COMPARED):
+                    some = old[start : start + COMPARED]
+                    fits = index.may_fit([(self._known[one.id], one.skill) for one in some], changed)
+                    likely += [one for one, fit in zip(some, fits, strict=True) if fit]
+                    await asyncio.sleep(0)  # others take their turn
             self._held &= {one.id for one in arrivals.waiting}
             for start in range(0, len(likely), BATCH):
                 await self._give(likely[start : start + BATCH])

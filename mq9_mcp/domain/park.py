@@ -65,9 +65,11 @@ def _check_room(plan: Plan) -> None:
     plan.parking += 1
     name, most, held = "parked_messages_max", PARKED_MAX, len(plan.state.parked) + plan.parking
     if held <= most:
-        sender = plan.caller.name
         name, most = "parked_per_sender_max", PARKED_PER_SENDER_MAX
-        held = plan.parking + sum(mail.sender == sender for mail in plan.state.parked.values())
+        if plan.parked < 0:
+            sender = plan.caller.name
+            plan.parked = sum(mail.sender == sender for mail in plan.state.parked.values())
+        held = plan.parked + plan.parking
     if held > most:
         raise Refused(
             "MAILBOX_FULL",
