@@ -103,6 +103,9 @@ async def first_half(desk: Desk) -> dict[str, str]:
     for name in ("robot", "box", "brief"):
         await desk.call("agent_register", card={"name": name, "description": f"the {name}", "skills": []})
     await desk.call("agent_report", name="box", status="busy", load=0.5, note="at work")
+    wanted = {"text": "zither lessons", "tags": ["music"]}
+    for key in ("parked", None):
+        await desk.call("mailbox_send", intent=wanted, park=True, task=True, dedup_key=key)
     taken = await desk.fetch(max=4, lease_s=3600)
     await desk.settle(taken[0])
     await desk.settle(taken[1], "reject", reason="broken", description="it does not fit")

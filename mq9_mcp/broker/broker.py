@@ -13,6 +13,7 @@ from mq9_mcp.broker.agents import Agents, FetchCard, prepared
 from mq9_mcp.broker.arguments import read_arguments
 from mq9_mcp.broker.bell import Bell, Ring
 from mq9_mcp.broker.clock import Clock
+from mq9_mcp.broker.parking import Parking
 from mq9_mcp.broker.receipts import send_and_wait
 from mq9_mcp.broker.secret import secrets
 from mq9_mcp.broker.stream import Stream
@@ -57,6 +58,7 @@ class Broker:
         self._idle = asyncio.Event()  # set once the last call of a stopping broker has ended
         self._draining = asyncio.Event()
         self.agents = Agents(engine, fetch_card, self._draining, encoder)
+        self.parking = Parking(self)
         self._stop = False
         self._looks_at = 0  # when the upkeep looks next
         self._early = asyncio.Event()  # it must look before that
@@ -122,6 +124,7 @@ class Broker:
     def _ended(self) -> None:
         """A call ended; the upkeep may have to look earlier, a stop may go on."""
         self._calls -= 1
+        self.parking.notice()
         if self.engine.next_due() < self._looks_at:
             self._early.set()
         if self.stopping and not self._calls:
@@ -225,6 +228,7 @@ class Broker:
         self._stop = True
         self._early.set()
         await self._upkeep
+        await self.parking.close()
         await self.agents.close()
         await self.engine.close()
 
@@ -264,6 +268,7 @@ async def start_broker(
     broker = Broker(engine, clock or Clock(engine.time), waiting_max, fetch_card, encoder)
     try:
         await engine.begin(broker.ask())
+        broker.parking.notice()
     except BaseException:
         await broker.close()
         raise

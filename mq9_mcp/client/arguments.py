@@ -71,7 +71,7 @@ class MessageArguments(TypedDict, total=False):
     task: true, or {timeout_s}: opens a task. A task id: continues that task.
     intent: {text, tags?, skill?}: what is to be done, instead of to; the agent that fits best gets
         it.
-    park: Waiting for an agent that fits is not part of this version.
+    park: With intent: where no agent fits, keep the message until one comes.
     metadata: A JSON object, carried through.
     traceparent: W3C trace context, carried through.
     tracestate: W3C trace context, carried through.

@@ -226,6 +226,7 @@ def enter(state: State, agent: Agent) -> None:
     state.agents[agent.name] = agent
     mailbox.registered = agent
     state.registry = object()
+    state.note_coming(agent.name)
     notice_due(state, mailbox)
 
 
@@ -234,6 +235,7 @@ def _status_changed(state: State, event: e.AgentStatus) -> None:
     agent.status, agent.load, agent.note = event.status, event.load, event.note
     if event.status != "away":  # silence is no sign of life
         agent.seen_at = max(agent.seen_at, event.at)
+        state.note_coming(agent.name)
     notice_due(state, state.mailboxes[agent.mailbox])
 
 
@@ -248,6 +250,7 @@ def _unregistered(state: State, event: e.AgentUnregistered) -> None:
 def end_agent(state: State, agent: Agent) -> None:
     """The registration is over: unregistered, or its mailbox is gone."""
     del state.agents[agent.name]
+    state.came.pop(agent.name, None)
     state.registry = object()
 
 

@@ -13,6 +13,7 @@ from mq9_mcp.domain import events as e
 from mq9_mcp.domain.agent import AGENTS, end_agent, hear_all
 from mq9_mcp.domain.apply_delivery import DELIVERY
 from mq9_mcp.domain.apply_mail import MAIL, end_messages, forget_keys, notice_due
+from mq9_mcp.domain.apply_park import PARK
 from mq9_mcp.domain.apply_task import TASKS
 from mq9_mcp.domain.delivery import Delivery, DeliveryState
 from mq9_mcp.domain.group import in_memory, left_out, wanted
@@ -186,4 +187,5 @@ _APPLY: dict[type[e.Event], Callable[[State, Any], None]] = {
     **AGENTS,
     **SESSION,
     **TASKS,
+    **PARK,
 }

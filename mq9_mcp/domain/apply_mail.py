@@ -12,8 +12,7 @@ from mq9_mcp.domain import events as e
 from mq9_mcp.domain.delivery import Delivery, DeliveryState
 from mq9_mcp.domain.limits import limit
 from mq9_mcp.domain.log import OUTSIDE
-from mq9_mcp.domain.message import key_counts
-from mq9_mcp.domain.state import Group, Mailbox, State
+from mq9_mcp.domain.state import Group, Mailbox, State, key_counts
 
 DEDUP_KEYS_MAX = limit("dedup_keys_in_memory")
 
@@ -35,6 +34,8 @@ def store(state: State, mail: e.Mail, at: int) -> None:
     if mail.expires_at is not None:
         heappush(mailbox.expiries, (mail.expires_at, mail.id))
         state.watch(mailbox, mail.expires_at)
+    if mail.extra is not None and mail.extra.wish is not None:
+        state.park(mail)
     if mail.visible_at <= at:
         if mail.extra is None:
             mailbox.logs.append(mail)
@@ -108,7 +109,7 @@ def _sent(state: State, event: e.Sent) -> None:
         for id in event.joined:
             _join(state, id, event.at)
     for number, key in event.keys:
-        _remember_key(state, state.mailboxes[number], key)
+        remember_key(state, state.mailboxes[number], key)
     for id in event.withdrawn:
         mail = state.mails[id]
         end_messages(state, state.mailboxes[mail.mailbox], (id,), event.at)
@@ -123,7 +124,8 @@ def _join(state: State, id: int, at: int) -> None:
     end_messages(state, state.mailboxes[mail.mailbox], (id,), at)
 
 
-def _remember_key(state: State, mailbox: Mailbox, key: e.DedupKey) -> None:
+def remember_key(state: State, mailbox: Mailbox, key: e.DedupKey) -> None:
+    """A dedup key counts in the mailbox from now on; the oldest ones may leave memory."""
     dedup = mailbox.dedup
     if dedup.pop(key.key, None) is not None:
         state.dedup_keys -= 1

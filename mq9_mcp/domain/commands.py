@@ -229,7 +229,9 @@ class MessageArguments(Command, kw_only=True, frozen=True):
         ]
         | None
     ) = None
-    park: Annotated[bool, _help("Waiting for an agent that fits is not part of this version.")] | None = None
+    park: (
+        Annotated[bool, _help("With intent: where no agent fits, keep the message until one comes.")] | None
+    ) = None
     metadata: Annotated[dict[str, Any], _help("A JSON object, carried through.")] | None = None
     traceparent: Annotated[Trace, _help("W3C trace context, carried through.")] | None = None
     tracestate: Annotated[Trace, _help("W3C trace context, carried through.")] | None = None

@@ -23,6 +23,7 @@ from mq9_mcp.domain.mailbox import (
     decide_update,
 )
 from mq9_mcp.domain.message import decide_request, decide_send
+from mq9_mcp.domain.park import Unpark, decide_unpark
 from mq9_mcp.domain.plan import Plan
 from mq9_mcp.domain.session import decide_close, decide_reopen
 from mq9_mcp.domain.task_request import TaskRequest
@@ -43,6 +44,7 @@ DECIDE: dict[type[c.Command], Decide] = {
     c.MailboxDrop: decide_drop,
     c.MailboxSend: decide_send,
     TaskRequest: decide_request,
+    Unpark: decide_unpark,
     c.MailboxAck: decide_ack_and_update,
     c.MailboxDelete: decide_delete,
     c.MailboxRedrive: decide_redrive,

@@ -9,41 +9,12 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from mq9_mcp.domain.limits import limit
+from mq9_mcp.domain.records import Letter as Letter
+from mq9_mcp.domain.records import Settings as Settings
+from mq9_mcp.domain.records import Wish as Wish
 from mq9_mcp.domain.registry import Status
 
 RECORD_VERSION = 1
-
-
-class Settings(Struct, frozen=True, omit_defaults=True):
-    """A mailbox's settings, complete. ``ttl_s`` and ``max_attempts`` 0 mean none."""
-
-    ttl_s: int = 0
-    max_attempts: int = limit("max_attempts")
-    dead_letter: str | None = None
-    dead_letter_expired: bool = False
-    backoff_first_s: int = limit("backoff_first_s")
-    backoff_max_s: int = limit("backoff_max_s")
-    ordered_by: str | None = None
-    exactly_once: bool = False
-    retention_age_s: int = limit("retention_age_s")
-    retention_bytes: int = limit("retention_bytes")
-    messages_max: int = limit("messages_max")
-    bytes_max: int = limit("bytes_max")
-    dedup_window_s: int = limit("dedup_window_s")
-
-
-class Letter(Struct, frozen=True, omit_defaults=True):
-    """Where a dead letter came from and why (contract, section 3)."""
-
-    id: int
-    source: str
-    group: str
-    reason: str
-    attempts: int
-    first_attempt_at: int | None = None
-    last_attempt_at: int | None = None
-    description: str | None = None
 
 
 class Extra(Struct, frozen=True, omit_defaults=True, gc=False):
@@ -53,6 +24,7 @@ class Extra(Struct, frozen=True, omit_defaults=True, gc=False):
     only_group: str | None = None
     letter: Letter | None = None
     task: str | None = None
+    wish: Wish | None = None  # of a parked message
 
 
 class Mail(Struct, array_like=True, gc=False):
@@ -85,6 +57,7 @@ class DedupKey(Struct, array_like=True, gc=False):
     digest: int
     session: str | None = None
     task: str | None = None
+    parked: bool = False  # the first receipt named the broker's own mailbox
 
 
 class Step(Struct, array_like=True, gc=False):
@@ -341,6 +314,22 @@ class Redriven(Event, tag="redriven", kw_only=True):
     mails: list[Mail]
 
 
+class Unparked(Event, tag="unparked", kw_only=True):
+    """Parked messages that one agent gets: they leave the broker's mailbox and keep their ids.
+
+    ``visible``: when each becomes visible in ``mailbox``, whose address and owner stand beside it.
+    ``tasks``: those that the messages are the work of. ``keys``: dedup keys that count there from now on.
+    """
+
+    mailbox: int
+    address: str
+    owner: str
+    ids: list[int]
+    visible: list[int]
+    tasks: list[str] = []
+    keys: list[DedupKey] = []
+
+
 class Pruned(Event, tag="pruned", kw_only=True):
     """Retention removed the settled messages that ended at or before journal sequence ``through``.
 
@@ -472,6 +461,7 @@ AnyEvent = (
     | Due
     | Deleted
     | Redriven
+    | Unparked
     | Pruned
     | AgentRegistered
     | AgentStatus

@@ -19,7 +19,7 @@ from mq9_mcp.domain.events import Settings
 from mq9_mcp.domain.names import BROKER, PARKED
 from mq9_mcp.domain.plan import Plan
 from mq9_mcp.domain.registry import STATUSES, Agent, Match, skill_named
-from mq9_mcp.domain.state import Mailbox
+from mq9_mcp.domain.state import Caller, Mailbox
 
 NEAR = 0.02  # scores that differ by no more are near-equal: then it counts who is ready
 LOAD_UNKNOWN = 0.5
@@ -57,10 +57,6 @@ def check_intent(message: MessageArguments) -> MessageArguments:
     intent = message.intent
     if intent is None:
         raise Refused("INVALID_ARGUMENT", "park: given without intent", "give intent={text}, or to")
-    if message.park:
-        raise Refused(
-            "INVALID_ARGUMENT", "park: waiting for an agent is not part of this version", "leave out park"
-        )
     if message.to is not None:
         raise Refused(
             "INVALID_ARGUMENT", "to and intent: both given; accepted: one of them", "leave out one of them"
@@ -91,14 +87,14 @@ def address_of_message(plan: Plan, id: int) -> str:
     return place.address if place is not None else PARKED
 
 
-def candidates(plan: Plan, intent: Intent, ranking: Mapping[str, Match]) -> list[Candidate]:
+def candidates(plan: Plan, intent: Intent, ranking: Mapping[str, Match], caller: Caller) -> list[Candidate]:
     """Whom the caller may send such work to, the best fit first; the caller itself is not asked."""
     found = []
     for name, match in ranking.items():
         agent = plan.state.agents.get(name)
-        if agent is None or name == plan.caller.agent:
+        if agent is None or name == caller.agent:
             continue
-        if not may_send(plan.caller, plan.state.mailboxes[agent.mailbox]) or not _wanted(agent, intent):
+        if not may_send(caller, plan.state.mailboxes[agent.mailbox]) or not _wanted(agent, intent):
             continue
         found.append(Candidate(agent, match, _why_not(agent, match, intent)))
     found.sort(key=lambda one: one.order)
@@ -108,12 +104,11 @@ def candidates(plan: Plan, intent: Intent, ranking: Mapping[str, Match]) -> list
 def choose(plan: Plan, intent: Intent) -> Choice | Refused:
     """Who gets the message; or why nobody does."""
     assert plan.ask.intents is not None, "the broker ranks before this is decided"
-    found = candidates(plan, intent, plan.ask.intents[intent.text])
+    found = candidates(plan, intent, plan.ask.intents[intent.text], plan.caller)
     able = [one for one in found if not one.why_not]
     if not able:
         return nobody(intent, found)
-    near = [one for one in able if able[0].match.score - one.match.score <= NEAR]
-    best = min(near, key=lambda one: one.readiness)
+    best, near = best_of(able)
     others = [one for one in found if one is not best][:CANDIDATES_MAX]
     routed = {
         "agent": best.agent.name,
@@ -124,6 +119,12 @@ def choose(plan: Plan, intent: Intent) -> Choice | Refused:
     if best.match.skill is not None:
         routed["skill"] = best.match.skill
     return Choice(plan.state.mailboxes[best.agent.mailbox], routed)
+
+
+def best_of(able: list[Candidate]) -> tuple[Candidate, list[Candidate]]:
+    """The readiest of those that fit nearly as well as the first, and all of these."""
+    near = [one for one in able if able[0].match.score - one.match.score <= NEAR]
+    return min(near, key=lambda one: one.readiness), near
 
 
 def nobody(intent: Intent, found: list[Candidate]) -> Refused:
@@ -137,7 +138,7 @@ def nobody(intent: Intent, found: list[Candidate]) -> Refused:
     return Refused(
         "NO_MATCHING_AGENT",
         f"intent: {intent.text[:80]!r} fits no agent well enough; {seen}; nothing was stored",
-        "name one with to, or say more in intent.text",
+        "name one with to, say more in intent.text, or wait for one with park=true",
         candidates=shown,
     )
 

@@ -83,6 +83,13 @@ LIMITS: dict[str, Limit] = {
     "intent_text_characters_max": Limit(
         8_000, "characters", "A model reads the first 256 pieces of words; the work itself goes into parts."
     ),
+    "parked_messages_max": Limit(
+        10_000, "messages", "Each is in memory with its intent, and compared with every new agent."
+    ),
+    "parked_per_sender_max": Limit(
+        1_000, "messages a sender", "Nobody's work without a taker keeps the work of others out."
+    ),
+    "parked_ttl_s": Limit(DAY, "seconds", "Work that nobody could do for a day is told to who asked for it."),
     "discover_bytes_max": Limit(MIB, "bytes", "A page of cards that a model's host takes in one piece."),
     "session_idle_s": Limit(
         30 * DAY, "seconds", "A conversation that rests for a month is over; its name is known as long again."

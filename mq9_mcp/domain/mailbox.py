@@ -20,6 +20,7 @@ from mq9_mcp.domain.commands import (
 from mq9_mcp.domain.errors import Refused
 from mq9_mcp.domain.events import Deleted, MailboxDropped, MailboxUpdated, Settings
 from mq9_mcp.domain.names import check_new_address, dead_letter_address
+from mq9_mcp.domain.park import decide_delete_parked, hidden
 from mq9_mcp.domain.plan import Plan
 from mq9_mcp.domain.state import Group, History, Mailbox
 
@@ -190,6 +191,8 @@ def decide_drop(plan: Plan, command: MailboxDrop) -> dict[str, Any]:
 
 def decide_delete(plan: Plan, command: MailboxDelete) -> dict[str, Any]:
     """Remove messages, all or none; the reply is ``{deleted}``, how many."""
+    if hidden(command.mailbox, plan.caller):
+        return decide_delete_parked(plan, command.ids)
     mailbox = plan.mailbox(command.mailbox or plan.own_mailbox())
     event = Deleted(at=plan.now, mailbox=mailbox.number, ids=list(dict.fromkeys(command.ids)))
     for id in event.ids:

@@ -9,14 +9,15 @@ from mq9_mcp.domain.access import may_send, owns
 from mq9_mcp.domain.clock import milliseconds, seconds, wire_time
 from mq9_mcp.domain.commands import TIERS, IntentArguments, MailboxSend, MessageArguments
 from mq9_mcp.domain.errors import Refused
-from mq9_mcp.domain.events import DedupKey, Extra, Mail, Sent
+from mq9_mcp.domain.events import DedupKey, Extra, Mail, Sent, Wish
 from mq9_mcp.domain.intent import Choice, address_of_message, check_intent, choose, parked_mailbox
 from mq9_mcp.domain.limits import limit
-from mq9_mcp.domain.names import check_address, own_session
+from mq9_mcp.domain.names import PARKED, check_address, own_session
+from mq9_mcp.domain.park import wish_of, with_an_end
 from mq9_mcp.domain.parts import Body, check_metadata, check_parts, digest, encode_body
 from mq9_mcp.domain.plan import PagedMessage, Plan
 from mq9_mcp.domain.session import first_message, take_turn
-from mq9_mcp.domain.state import Mailbox, no_mailbox
+from mq9_mcp.domain.state import Mailbox, key_counts, no_mailbox
 from mq9_mcp.domain.task_request import TaskRequest, repeated, with_lasting_key
 from mq9_mcp.domain.task_send import Thread, default_target, shape, stored, thread_of
 
@@ -111,10 +112,12 @@ def _send_one(plan: Plan, box: _Letterbox, message: MessageArguments) -> None:
         original, thread, session = _ties(plan, message)
     if intent is not None:
         route = _route(plan, box, message, intent, parts)
-        if route is None:
-            return
-        _store(plan, box, message, [route.mailbox], parts, original, thread, session)
-        _note_route(box, message, route, plan)
+        if isinstance(route, Choice):
+            _store(plan, box, message, [route.mailbox], parts, original, thread, session)
+            _note_route(box, message, route, plan)
+        elif route is not None:
+            wish, lasting = wish_of(plan, message, parts), with_an_end(message)
+            _store(plan, box, lasting, [route], parts, original, thread, session, wish)
         return
     targets = _targets(plan, message, original, thread)
     _store(plan, box, message, targets, parts, original, thread, session)
@@ -129,6 +132,7 @@ def _store(
     original: PagedMessage | None,
     thread: Thread | None,
     session: str | None,
+    wish: Wish | None = None,
 ) -> None:
     """A copy for each of the mailboxes, or the first receipts again."""
     known = _known_keys(plan, box, targets, message, parts)
@@ -141,16 +145,15 @@ def _store(
         tier = shape(thread, body, tier, targets[0])
     encoded = encode_body(body)
     tags = tuple(message.tags) if message.tags else None
-    extra = None if message.state_key is None else Extra(state_key=message.state_key)
+    state_key, extra = _extra(message, wish)
     size, offset = len(encoded), -1
     for index, mailbox in enumerate(targets):
         if known and known[index] is not None:
             _repeat(box, [mailbox], [known[index]])
             continue
-        if message.state_key is not None and visible_at <= plan.now:
-            _replace(plan, box, mailbox, message.state_key)
-        refusal = plan.full(mailbox, size)
-        if refusal is not None:
+        if state_key is not None and visible_at <= plan.now:
+            _replace(plan, box, mailbox, state_key)
+        if (refusal := plan.full(mailbox, size)) is not None:
             raise refusal
         if session is not None:
             take_turn(plan, box.event.sessions, box.turns, session, _ground(original, thread))
@@ -161,6 +164,12 @@ def _store(
             extra = thread.extra(plan, id, extra)
         mail = Mail(id, number, tier, visible_at, size, box.sender, offset, expires_at, session, tags, extra)
         _add(plan, box, mailbox, message, mail, parts, original, thread)
+
+
+def _extra(message: MessageArguments, wish: Wish | None) -> tuple[str | None, Extra | None]:
+    """The state key that counts where the message is stored, and what it carries; a parked one has none."""
+    state_key = message.state_key if wish is None else None
+    return state_key, None if state_key is None and wish is None else Extra(state_key=state_key, wish=wish)
 
 
 def _ground(original: PagedMessage | None, thread: Thread | None) -> PagedMessage | None:
@@ -192,19 +201,21 @@ def _route(
     message: MessageArguments,
     intent: IntentArguments,
     parts: list[dict[str, Any]],
-) -> Choice | None:
-    """Who gets the message; None if it was sent before under its key, whoever got it then."""
+) -> Choice | Mailbox | None:
+    """Who gets the message, or where it is parked; None if it was sent before under its key."""
     if message.dedup_key is not None:
         known = _known_key(plan, box, parked_mailbox(plan), message.dedup_key, parts)
         if known is not None:
-            where = address_of_message(plan, known.message)
+            where = PARKED if known.parked else address_of_message(plan, known.message)
             at = wire_time(known.at)
             box.receipts.append(_receipt(where, known.message, at, known.session, True, known.task))
             return None
     choice = choose(plan, intent)
-    if isinstance(choice, Refused):
+    if isinstance(choice, Choice):
+        return choice
+    if not message.park:
         raise choice
-    return choice
+    return parked_mailbox(plan)
 
 
 def _note_route(box: _Letterbox, message: MessageArguments, route: Choice, plan: Plan) -> None:
@@ -237,7 +248,8 @@ def _add(
         stored(plan, box.event, thread, mailbox, mail, message)
     task = mail.extra.task if mail.extra is not None else None
     if message.dedup_key is not None:
-        key = DedupKey(message.dedup_key, mail.id, plan.now, digest(parts), mail.session, task)
+        parked = mail.extra is not None and mail.extra.wish is not None
+        key = DedupKey(message.dedup_key, mail.id, plan.now, digest(parts), mail.session, task, parked)
         box.keys[mailbox.number, key.key] = key
         box.event.keys.append((mailbox.number, key))
     if message.state_key is not None and mail.visible_at <= plan.now:
@@ -433,11 +445,6 @@ def _known_key(
             message=known.message,
         )
     return known
-
-
-def key_counts(mailbox: Mailbox, key: DedupKey, now: int) -> bool:
-    """True while a dedup key counts: within the window, or as long as an exactly-once mailbox lives."""
-    return mailbox.settings.exactly_once or now - key.at < mailbox.settings.dedup_window_s * 1000
 
 
 def _replace(plan: Plan, box: _Letterbox, mailbox: Mailbox, state_key: str) -> None:

@@ -125,6 +125,8 @@ class Plan:
         self.brought: set[str] = set()  # sessions whose records this plan brings into memory
         self.tasks: dict[str, Task] | None = None  # as they are after what this plan holds
         self.fresh_work: dict[int, str] | None = None  # messages of this plan that open tasks
+        self.parking = 0  # messages that this plan parks
+        self.parked = -1  # that the sender had parked before, once counted
         self.followed = False  # tasks have followed what this plan does to their messages
         self.repeats = False  # an ack with task updates that was done before
         self.completing: set[int] | None = None  # work messages that this call acks with a reply

@@ -83,6 +83,14 @@ class Sessions:
             self.known.move_to_end(name)
         self.trim(at)
 
+    def attach(self, name: str, mailbox: int, at: int) -> None:
+        """A message of the session moved into another mailbox; that is no turn, and no sign of life."""
+        record = self.known.get(name)
+        if record is not None and mailbox not in record.mailboxes:
+            record.mailboxes += (mailbox,)
+            self.places += 1
+            self.trim(at)
+
     def close(self, name: str, at: int) -> None:
         """The session takes no more messages."""
         record = self.known[name]

@@ -217,6 +217,10 @@ def _redriven(looker: Looker, event: e.Redriven) -> View | None:
     return {"messages": messages} if messages else None
 
 
+def _unparked(looker: Looker, event: e.Unparked) -> View | None:
+    return _in_mailbox(looker, event.mailbox, ids=event.ids, tasks=event.tasks)
+
+
 def _pruned(looker: Looker, event: e.Pruned) -> View | None:
     return _in_mailbox(looker, event.mailbox, count=event.count, bytes=event.bytes)
 
@@ -289,6 +293,7 @@ _VIEWS: dict[type[e.Event], Callable[[Looker, Any], View | None]] = {
     e.Due: _due,
     e.Deleted: _deleted,
     e.Redriven: _redriven,
+    e.Unparked: _unparked,
     e.Pruned: _pruned,
     e.AgentRegistered: _agent_registered,
     e.AgentStatus: _agent_status,

@@ -18,7 +18,7 @@ from mq9_mcp.domain.events import DedupKey, Mail, Settings
 from mq9_mcp.domain.limits import limit
 from mq9_mcp.domain.line import Line
 from mq9_mcp.domain.log import Logs
-from mq9_mcp.domain.names import DEFAULT_GROUP
+from mq9_mcp.domain.names import BROKER, DEFAULT_GROUP
 from mq9_mcp.domain.ordered import OrderedLine
 from mq9_mcp.domain.past import GroupPlace, Past, Place
 from mq9_mcp.domain.registry import Agent
@@ -56,6 +56,9 @@ class Caller(Struct, frozen=True):
     def name(self) -> str:
         """What ``from`` says: the agent acted as, else ``principal:<name>`` (contract, section 11)."""
         return self.agent or f"principal:{self.principal}"
+
+
+SYSTEM = Caller(BROKER, "mq9.broker", True)
 
 
 class History(Struct):
@@ -237,6 +240,9 @@ class State:
         self.ended_tasks: OrderedDict[str, Task] = OrderedDict()  # the last few, for who just waited for them
         self.requests: dict[tuple[int, str], str] = {}  # by mailbox and name: the open task
         self.task_news: dict[str, set[str]] = {}  # by worker: tasks of which it is to be told something
+        self.parked: dict[int, Mail] = {}  # what waits for an agent, in the broker's own mailbox
+        self.came: dict[str, int] = {}  # by agent: the record with which it last registered or came back
+        self.parking_mark = 0  # rises with each of both
 
     def mailbox(self, address: str) -> Mailbox:
         """The mailbox at ``address``, or ``MAILBOX_NOT_FOUND``."""
@@ -292,6 +298,16 @@ class State:
         mailbox.unsettled_bytes += size
         self.unsettled_bytes += size
 
+    def note_coming(self, agent: str) -> None:
+        """An agent registered or came back: parked messages may be for it."""
+        self.came[agent] = self.seq
+        self.parking_mark += 1
+
+    def park(self, mail: Mail) -> None:
+        """A message waits for an agent."""
+        self.parked[mail.id] = mail
+        self.parking_mark += 1
+
     def settle(self, mail: Mail, at: int) -> None:
         """A message that no group owes any more leaves memory; DuckDB keeps it under retention."""
         mailbox = self.forget(mail)
@@ -318,8 +334,11 @@ class State:
         mailbox.unsettled -= 1
         mailbox.unsettled_bytes -= size
         self.unsettled_bytes -= size
-        if mail.extra is not None and mail.extra.state_key is not None:
-            self._forget_state_key(mailbox, mail.extra.state_key, mail.id)
+        if mail.extra is not None:
+            if mail.extra.state_key is not None:
+                self._forget_state_key(mailbox, mail.extra.state_key, mail.id)
+            if mail.extra.wish is not None:
+                del self.parked[mail.id]
         return mailbox
 
     @staticmethod
@@ -335,6 +354,11 @@ class State:
         old = mailbox.logs.pack(tier)
         for group in mailbox.groups.values():
             group.line.follow(tier, old, base)
+
+
+def key_counts(mailbox: Mailbox, key: DedupKey, now: int) -> bool:
+    """True while a dedup key counts: within the window, or as long as an exactly-once mailbox lives."""
+    return mailbox.settings.exactly_once or now - key.at < mailbox.settings.dedup_window_s * 1000
 
 
 def no_mailbox(address: str) -> Refused:

@@ -215,6 +215,11 @@ def opened(event: TaskOpened) -> Task:
     )
 
 
+def rehouse(task: Task, mailbox: int, address: str, owner: str) -> None:
+    """The work message moved into another mailbox, and the task with it."""
+    task.mailbox, task.address, task.owner = mailbox, address, owner
+
+
 def advance(task: Task, event: TaskMoved) -> None:
     """Fold a move into ``task``: the same for the state in memory, the tables and a plan's own view."""
     if event.steps:

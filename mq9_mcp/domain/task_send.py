@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from mq9_mcp.domain.access import owns
 from mq9_mcp.domain.clock import seconds
@@ -48,7 +48,7 @@ class Thread(Struct, frozen=True):
     def extra(self, plan: Plan, id: int, extra: Extra | None) -> Extra:
         """What the stored copy ``id`` carries: its own task, or the one that it belongs to."""
         name = self.task.id if self.task is not None else new_task_id(plan.ask.secret, id)
-        return Extra(state_key=extra.state_key if extra is not None else None, task=name)
+        return Extra(task=name) if extra is None else structs.replace(extra, task=name)
 
 
 def thread_of(plan: Plan, message: MessageArguments, original: PagedMessage | None) -> Thread | None:

@@ -30,6 +30,22 @@ class Registry(NamedTuple):
     cards: dict[str, str]
 
 
+class Parked(NamedTuple):
+    """A message that waits for an agent: the text of its intent, and the skill if it names one."""
+
+    id: int
+    text: str
+    skill: str | None
+
+
+class Arrivals(NamedTuple):
+    """All parked messages as of record ``seq``, and the agents that registered or came back of late."""
+
+    seq: int
+    waiting: list[Parked]
+    came: list[str]
+
+
 class Condition(NamedTuple):
     """Whether changes can be stored now: ``trouble`` says why not, and is empty if they can."""
 
@@ -46,6 +62,7 @@ class Figures(NamedTuple):
     oldest_at: int | None  # when the oldest of them that can be seen became visible
     leases: int
     dead_letters: int  # unsettled ones in dead letter mailboxes
+    parked: int  # messages that wait for an agent
     tasks: dict[str, int]  # open ones by state
     agents: dict[str, int]  # by status
     fold_lag_records: int
@@ -105,6 +122,13 @@ class Engine(Protocol):
 
     async def registry(self, mark: object) -> Registry | None:
         """The cards of all agents, or None if they are those that were given with ``mark``."""
+
+    @property
+    def parking_mark(self) -> int:
+        """Another one when an agent came or a message was parked; cheap."""
+
+    async def parked(self, after: int) -> Arrivals:
+        """What waits for an agent, and the agents that came after record ``after``."""
 
     async def find_vectors(
         self, model: str, version: str, hashes: Sequence[bytes]

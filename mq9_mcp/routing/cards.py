@@ -29,6 +29,10 @@ class Card(msgspec.Struct):
     description: str = ""
     skills: list[Skill] = []
 
+    def skill_names(self) -> set[str]:
+        """By what an intent may name its skills; capitals do not count."""
+        return {name.casefold() for skill in self.skills for name in (skill.id, skill.name)}
+
 
 class SkillTexts(NamedTuple):
     """A skill to be embedded: the text that says what it is, and requests that it serves."""

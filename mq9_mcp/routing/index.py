@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from mq9_mcp.domain.errors import Unavailable
@@ -58,6 +58,7 @@ class AgentIndex:
         self._to_embed: dict[str, None] = {}
         self._embedding: asyncio.Task[None] | None = None
         self._stale = False  # vectors were kept since the shelf was pruned
+        self.embedded: Callable[[str], None] | None = None  # told each agent that can be found by meaning now
 
     def follow(self, mark: object, cards: Mapping[str, str]) -> None:
         """Bring the index up to date: only cards that are others than before are read."""
@@ -96,6 +97,30 @@ class AgentIndex:
             known = {agent: one for agent, one in waiting.items() if agent not in found}
             found.update(_said(known, f"{ONLY_KEYWORDS} so far"))
         return found
+
+    async def vector(self, text: str) -> Vectors | None:
+        """What ``may_fit`` compares, made when nobody urgent wants the engine; None where keywords rank."""
+        if self._encoder is None or await self._encoder.ready() is None:
+            return None
+        [vector] = await self._encoder.embed([text], patient=True)
+        found: Vectors = vector
+        return found
+
+    def may_fit(
+        self, texts: Sequence[tuple[Vectors | None, str | None]], agents: Sequence[str]
+    ) -> list[bool]:
+        """For vectors of texts, each with the skill that its intent names: whether ``rank`` may find that one
+        of ``agents`` fits. Quick, and never False where it may."""
+        if self._ranking is None:
+            return [True] * len(texts)
+        known = [agent for agent in agents if agent in self._ranking.skills]
+        names = {name for agent in known for name in self._read[agent].skill_names()}
+        near = iter(self._ranking.may_fit([vector for vector, _ in texts if vector is not None], known))
+        fits = [vector is None or next(near) for vector, _ in texts]
+        return [
+            fit if skill is None else skill.casefold() in names
+            for fit, (_, skill) in zip(fits, texts, strict=True)
+        ]
 
     async def settled(self) -> None:
         """Return when every card that is known is embedded, or cannot be."""
@@ -150,6 +175,8 @@ class AgentIndex:
             del self._to_embed[agent]
             if vectors:
                 self._put(agent, texts_of(card), vectors)
+                if self.embedded is not None:
+                    self.embedded(agent)
         if self._stale and self._shelf is not None:  # what other cards and models had is of no use
             self._stale = False
             texts = {text for card in self._read.values() for text in texts_of(card).all()}

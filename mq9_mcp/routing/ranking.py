@@ -39,6 +39,10 @@ class Ranking:
             for agent in known
         }
 
+    def may_fit(self, queries: Sequence[Vectors], agents: Sequence[str]) -> list[bool]:
+        """For each query whether one of ``agents`` may be near enough; never False where it is."""
+        return self.skills.any_near(queries, agents, enough)
+
     def _match(self, near: Near, share: float, keywords: Keywords, agent: str, text: str) -> Match:
         score = (near.nearness + KEYWORD_SHARE * share) / (1 + KEYWORD_SHARE)
         needed = enough(near.skill.examples)

@@ -7,7 +7,7 @@ How wide is estimated, with a wide guess that gives way as examples come, so tha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +20,7 @@ GUESS_WEIGHT = 5.0  # examples that the guess counts as
 ALIKE_LEAST, ALIKE_MOST = 0.3, 0.8
 HEAD_SHARE = 0.2  # how much the agent as a whole counts beside the skill
 ROWS_FIRST = 64
+HAIR = 1e-3  # sums in another order differ by less
 Array = npt.NDArray[Any]
 _USUAL = GUESS**0.5
 
@@ -140,6 +141,21 @@ class SkillIndex:
         best = max(range(len(rows)), key=lambda index: (shaped[index], -index))
         nearness = (shaped[best] + HEAD_SHARE * _dot(self._heads[slot], query)) / (1 + HEAD_SHARE)
         return Near(nearness, max(cosines), rows[best])
+
+    def any_near(
+        self, queries: Sequence[Vectors], agents: Sequence[str], least: Callable[[int], float]
+    ) -> list[bool]:
+        """For each query whether a skill of ``agents`` is as near as ``least`` says, or a hair less."""
+        rows = [row for agent in agents for row in self._agents[agent][1]]
+        if not rows or not queries:
+            return [False] * len(queries)
+        needed = min(least(row.examples) for row in rows) - HAIR
+        found: list[bool] = []
+        for start in range(0, len(queries), ROWS_FIRST):
+            some = np.stack(queries[start : start + ROWS_FIRST])
+            best = (some @ self._vectors[[row.place for row in rows]].T).max(axis=1)
+            found += [bool(one) for one in best >= needed]
+        return found
 
     def alike(self, one: Place, other: Place) -> float:
         """The cosine between two skills."""

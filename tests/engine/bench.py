@@ -12,8 +12,10 @@ from typing import Any
 
 from mq9_mcp.broker.arguments import read_arguments
 from mq9_mcp.domain.apply import apply
+from mq9_mcp.domain.park import Unpark, wish_in
 from mq9_mcp.domain.plan import Ask
-from mq9_mcp.domain.state import Caller, State
+from mq9_mcp.domain.registry import Match
+from mq9_mcp.domain.state import SYSTEM, Caller, State
 from mq9_mcp.engine.embedded.engine import EmbeddedEngine, open_engine
 from mq9_mcp.engine.embedded.fold import Fold
 from mq9_mcp.engine.embedded.load import load_state
@@ -56,7 +58,22 @@ class Bench:
 
     async def call(self, agent: str, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         """One command with arguments as the wire has them."""
-        return await self.engine.execute(Caller("local", agent), read_arguments(name, arguments), self.ask())
+        ask = self.ask()
+        if "intent" in arguments:
+            ask.intents = self.rankings([arguments["intent"]["text"]])
+        return await self.engine.execute(Caller("local", agent), read_arguments(name, arguments), ask)
+
+    async def unpark(self) -> None:
+        """Let the agents have what is parked and fits them."""
+        parked = self.engine.state.parked
+        ask = self.ask()
+        ask.intents = self.rankings([wish_in(mail).text for mail in parked.values()])
+        await self.engine.execute(SYSTEM, Unpark(ids=list(parked)), ask)
+
+    def rankings(self, texts: list[str]) -> dict[str, dict[str, Match]]:
+        """An agent fits a text that names it."""
+        names = self.engine.state.agents
+        return {text: {name: Match(0.9, "", None) for name in names if name in text} for text in texts}
 
     async def tick(self) -> None:
         """Let the engine do what has come due."""

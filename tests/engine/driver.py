@@ -60,6 +60,8 @@ class Driver:
             (self.look, 2),
             (self.register, 2),
             (self.report, 3),
+            (self.park, 5),
+            (self.bench.unpark, 3),
             (self.unregister, 1),
             (self.end_session, 1),
             (self.update_task, 14),
@@ -330,6 +332,16 @@ class Driver:
         """A mailbox is made, or renewed."""
         address = self.rng.choice(sorted(MAILBOXES))
         await self.call("mailbox_create", address=address, settings=MAILBOXES[address])
+
+    async def park(self) -> None:
+        """Work for an agent that may come."""
+        message = self.message()
+        for name in ("to", "in_reply_to", "reply_to"):
+            message.pop(name, None)
+        if isinstance(message.get("task"), str):
+            del message["task"]
+        intent = {"text": " ".join(self.rng.sample((*AGENT_NAMES, "plain", "once"), 2))}
+        await self.call("mailbox_send", **message, intent=intent, park=True)
 
     async def register(self) -> None:
         """An agent of a mailbox that exists or not; its card is another one each time."""

@@ -16,10 +16,9 @@ from mq9_mcp.domain.events import Mail, SessionRecord
 from mq9_mcp.domain.filters import Filter
 from mq9_mcp.domain.line import Line, line_key
 from mq9_mcp.domain.log import OUTSIDE, TIER_RANGE
-from mq9_mcp.domain.message import key_counts
 from mq9_mcp.domain.registry import Agent
 from mq9_mcp.domain.session_memory import places, status
-from mq9_mcp.domain.state import Group, Mailbox, State
+from mq9_mcp.domain.state import Group, Mailbox, State, key_counts
 from mq9_mcp.domain.task import Task
 
 Picture = dict[str, Any]
@@ -48,6 +47,7 @@ def picture(state: State, now: int) -> Picture:
         "agents": {name: _agent(agent) for name, agent in sorted(state.agents.items())},
         "sessions": [_session(record) for record in state.sessions.known.values() if not _gone(record, now)],
         "tasks": {id: msgspec.to_builtins(task) for id, task in sorted(state.tasks.items())},
+        "parked": sorted(state.parked),
         "task_news": {worker: sorted(tasks) for worker, tasks in sorted(state.task_news.items())},
     }
 
@@ -129,6 +129,7 @@ def _delivery(delivery: Delivery) -> tuple[Any, ...]:
 def check(state: State) -> None:
     """Assert everything that is true of a state between two records."""
     assert state.unsettled_bytes == sum(mail.size for mail in state.mails.values())
+    assert state.parked == {id: mail for id, mail in state.mails.items() if mail.extra and mail.extra.wish}
     assert state.sessions.places == sum(places(record) for record in state.sessions.known.values())
     for box in state.mailboxes.values():
         mails = [mail for mail in state.mails.values() if mail.mailbox == box.number]

@@ -133,8 +133,13 @@ EDGES: dict[str, list[Edge]] = {
     "turns_max_most": [Edge("session_reopen", lambda n: {"session": "known", "turns_max": n})],
     "redrive_rate_max": [Edge("mailbox_redrive", lambda n: {"mailbox": "box", "rate": n})],
 }
-# Shown by tests of their own, here and in test_agent_cards, test_agents, test_card_url, test_task(s|_limits).
+# Shown by tests of their own, here and in test_agent_cards, test_agents, test_card_url, test_task(s|_limits),
+# test_intent, test_park.
 BY_HAND = {
+    "intent_text_characters_max",
+    "parked_messages_max",
+    "parked_per_sender_max",
+    "parked_ttl_s",
     "agents_max",
     "card_bytes_max",
     "card_skills_max",

@@ -99,6 +99,10 @@ SEEN: list[tuple[e.Event, dict[str, Any] | None]] = [
         e.Redriven(at=AT, letters=[6], mails=[mail(7)]),
         {"messages": [{"letter": 6, "id": 7, "mailbox": "box"}]},
     ),
+    (
+        e.Unparked(at=AT, mailbox=1, address="box", owner="local", ids=[5], visible=[AT + 1], tasks=["t"]),
+        {**BOX, "ids": [5], "tasks": ["t"]},
+    ),
     (e.Pruned(at=AT, mailbox=1, through=3, count=2, bytes=99, oldest=AT), {**BOX, "count": 2, "bytes": 99}),
     (
         e.AgentRegistered(at=AT, agent="box", owner="local", mailbox=1, version=2, card=SECRET),

@@ -41,6 +41,10 @@ def calls(tokens: dict[str, str]) -> list[Call]:
     asked.append(("mailbox_fetch", {"mailbox": "box", "group": "new", "max": 50}))
     asked.append(("mailbox_send", {"to": "box", "text": "the next"}))
     asked += [("session_get", {"session": name}) for name in ("talk", "s1", "mq9.1", "none")]
+    asked.append(("mailbox_query", {"mailbox": "mq9.parked"}))
+    asked.append(
+        ("mailbox_send", {"intent": {"text": "zither lessons"}, "park": True, "dedup_key": "parked"})
+    )
     asked += [("session_list", {}), ("mailbox_send", {"to": "box", "text": "no more", "session": "closed"})]
     return asked
 

@@ -20,7 +20,7 @@ PACKAGE = "mq9_mcp"  # holds the version, imports nothing, may be imported by al
 SEAM = "mq9_mcp.engine.base"
 MODEL = tuple(
     f"tests.simulation.{room}"
-    for room in ("agents", "model", "threads", "sending", "sessions", "tasks", "passing", "shelf")
+    for room in ("agents", "model", "parking", "threads", "sending", "sessions", "tasks", "passing", "shelf")
 )
 
 # What has a clock, randomness, threads, other processes or I/O.

@@ -89,7 +89,7 @@ class Registering(Sending):
         box.registered = None
         box.agent = not agent.opened
         if asked.get("delete_mail"):
-            del self.boxes[box.address]
+            self.note("dropped", self.boxes.pop(box.address))
         return {"unregistered": asked["name"]}
 
     def _agent_discover(self, _: Who, asked: Shape, __: float) -> Shape:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.simulation.agents import Registering
+from tests.simulation.parking import PARKED, Parking
 from tests.simulation.passing import BROKER, NEVER
 from tests.simulation.sending import millis
 from tests.simulation.sessions import Refusal, Who
@@ -34,7 +34,7 @@ LEASES_MAX = 400  # callers of the simulation remember fewer
 Pair = tuple[Box, Group]
 
 
-class Model(Registering):
+class Model(Parking):
     """All commands. ``execute`` answers or refuses; ``adopt`` takes over what only an engine can know."""
 
     def execute(self, who: Who, name: str, asked: Shape, now: int, chance: float) -> Shape:
@@ -260,8 +260,16 @@ class Model(Registering):
     # -- looking, and what operators do
 
     def _mailbox_query(self, who: Who, asked: Shape, _: float) -> Shape:
-        box = self._own(who, asked.get("mailbox"))
-        found = [mail for mail in box.mails.values() if mail.fits(asked)]
+        if asked.get("mailbox") == PARKED and who[0] != "mq9":
+            own = self._own_waits(who)
+            if not own:
+                return {"messages": [], "remaining": 0}
+            box = self.boxes[PARKED]
+            mails = [mail for mail in own.values() if mail.id in asked.get("ids", own)]
+        else:
+            box = self._own(who, asked.get("mailbox"))
+            mails = list(box.mails.values())
+        found = [mail for mail in mails if mail.fits(asked)]
         if "priority" in asked:
             found = [mail for mail in found if TIERS[mail.tier] == asked["priority"]]
         if "state" in asked:
@@ -282,6 +290,8 @@ class Model(Registering):
         return reply | ({"next_cursor": str(page[-1].id)} if reply["remaining"] else {})
 
     def _mailbox_delete(self, who: Who, asked: Shape, _: float) -> Shape:
+        if asked.get("mailbox") == PARKED and who[0] != "mq9":
+            return self.take_back(who, asked["ids"])
         box = self._own(who, asked.get("mailbox"))
         ids = dict.fromkeys(asked["ids"])
         if not box.mails.keys() >= ids.keys():

@@ -58,7 +58,7 @@ MUTANTS = (
     Mutant(
         8,
         "the dedup window is a millisecond too long",
-        "domain/message.py",
+        "domain/state.py",
         "now - key.at < mailbox.settings.dedup_window_s * 1000",
         "now - key.at <= mailbox.settings.dedup_window_s * 1000",
     ),
@@ -108,7 +108,7 @@ MUTANTS = (
         2,
         "older copies of a state key stay",
         "domain/message.py",
-        "if message.state_key is not None and visible_at <= plan.now:\n            _replace",
+        "if state_key is not None and visible_at <= plan.now:\n            _replace",
         "if False:\n            _replace",
     ),
     Mutant(
@@ -236,6 +236,34 @@ MUTANTS = (
         "domain/task_moves.py",
         "    let_in(plan, sent, task)\n",
         "    sent.apart = True\n",
+    ),
+    Mutant(
+        47,
+        "the parked mailbox remembers when a delivered message expires",
+        "domain/apply_park.py",
+        "    parked.expiries = _without(parked.expiries, gone)\n",
+        "",
+    ),
+    Mutant(
+        11,
+        "a delivered task stays where it was",
+        "domain/apply_park.py",
+        "    for name in event.tasks:\n        _move_task(state, parked, target, name)\n",
+        "",
+    ),
+    Mutant(
+        11,
+        "work goes to who sent it",
+        "domain/park.py",
+        "caller = Caller(wish.principal, wish.agent)",
+        "caller = Caller(wish.principal)",
+    ),
+    Mutant(
+        11,
+        "the tables leave a delivered message where it was parked",
+        "engine/embedded/fold_park.py",
+        '    tables.run("unpark_messages", [event.mailbox, min(event.ids), max(event.ids)])\n',
+        "",
     ),
 )
 

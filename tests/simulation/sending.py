@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from datetime import datetime
 from typing import Any
 
@@ -10,7 +11,7 @@ from tests.simulation.shelf import TIERS, Box, Mail, Shape, iso
 from tests.simulation.tasks import Task
 from tests.simulation.threads import Threading
 
-Key = tuple[int, int, Any, str, str | None]
+Key = tuple[int, int, Any, str, str | None, bool]  # the last: the first receipt said that it was parked
 
 
 def millis(text: str) -> int:
@@ -42,11 +43,17 @@ class Sending(Threading):
 
     def _send_one(self, who: Who, asked: Shape) -> list[Shape]:
         parts = asked.get("parts") or [{"text": asked["text"]}]
+        by_intent = "intent" in asked
+        if by_intent:
+            found = self.routed(who, asked, parts)
+            if isinstance(found, list):
+                return found
+            asked = found
         answered = self._answered(who, asked) if "in_reply_to" in asked else None
         thread = self.thread_of(who, asked, answered, self._held(who, answered))
         session = asked.get("session")
         session = session or (answered.session if answered else thread.session if thread else None)
-        targets = self._targets(who, asked, answered)
+        targets = [self.boxes[asked["to"]]] if by_intent else self._targets(who, asked, answered)
         known = [self._known(box, asked, parts) for box in targets]
         if None in known:
             at, expires = self._times(asked)
@@ -54,7 +61,7 @@ class Sending(Threading):
         receipts = []
         for box, key in zip(targets, known, strict=True):
             if key is None:
-                if at <= self.now and "state_key" in asked:
+                if at <= self.now and "state_key" in asked and "wish" not in asked:
                     self._replace(box, asked["state_key"])
                 if full := self._full(box):
                     raise Refusal(full)
@@ -62,18 +69,27 @@ class Sending(Threading):
                     self.take_turn(who, session, self._ground(answered, thread), box)
                 id, tier = self._number("mail"), TIERS.index(body["priority"])
                 mail = Mail(id, tier, at, expires, session or f"mq9.{id}", body["tags"], body)
-                mail.key = asked.get("state_key")
+                mail.wish = asked.get("wish")
+                mail.key = asked.get("state_key") if mail.wish is None else None
                 box.mails[id] = mail
                 if at <= self.now:
                     self._show(box, mail)
                 self.join(who, thread, asked, box, mail, answered)
-                if "dedup_key" in asked:
-                    box.keys[asked["dedup_key"]] = (id, self.now, parts, mail.session, mail.task)
-            stored = key or (mail.id, self.now, parts, mail.session, mail.task)
-            receipt = {"id": stored[0], "mailbox": box.address, "stored_at": iso(stored[1])}
-            receipt |= {"duplicate": key is not None, "session": stored[3]}
-            receipts.append(receipt | ({"task": stored[4]} if stored[4] else {}))
+            stored = key or (id, self.now, parts, mail.session, mail.task, mail.wish is not None)
+            if key is None and "dedup_key" in asked:
+                for one in [box, self.boxes["mq9.parked"]] if by_intent else [box]:
+                    one.keys[asked["dedup_key"]] = stored
+            receipts.append(self._receipt(box.address, stored, key is not None))
         return receipts
+
+    def _receipt(self, address: str, key: Key, duplicate: bool) -> Shape:
+        receipt = {"id": key[0], "mailbox": address, "stored_at": iso(key[1])}
+        receipt |= {"duplicate": duplicate, "session": key[3]}
+        return receipt | ({"task": key[4]} if key[4] else {})
+
+    @abstractmethod
+    def routed(self, who: Who, asked: Shape, parts: list[Shape]) -> list[Shape] | Shape:
+        """What becomes of a message that names no address."""
 
     def _find(self, id: int) -> tuple[Box, Mail] | None:
         return next(((box, box.mails[id]) for box in self.boxes.values() if id in box.mails), None)

@@ -56,6 +56,18 @@ class Place:
 
 
 @dataclass(slots=True)
+class Wish:
+    """What a parked message waits for, for whom, and what is to count where it goes."""
+
+    intent: Shape
+    who: tuple[str, str]
+    at: int
+    parts: list[Shape]
+    state_key: str | None
+    key: str | None  # dedup_key
+
+
+@dataclass(slots=True)
 class Mail:
     """One message in one mailbox; ``ended_at`` once no group owes it any more."""
 
@@ -70,6 +82,7 @@ class Mail:
     only: str | None = None  # the group that it was redriven to
     letter: Shape | None = None
     task: str | None = None  # the one that it belongs to
+    wish: Wish | None = None  # of a parked message
     shown: bool = False
     ending: str | None = None
     ended_at: int | None = None
@@ -147,7 +160,7 @@ class Box:
     registered: Registration | None = None
     mails: dict[int, Mail] = field(default_factory=dict)
     groups: dict[str, Group] = field(default_factory=dict)
-    keys: dict[str, tuple[int, int, Any, str, str | None]] = field(default_factory=dict)
+    keys: dict[str, tuple[int, int, Any, str, str | None, bool]] = field(default_factory=dict)
     closed_till: int = 0  # its dead letters were full: expired mail is looked at again then
 
     def live(self) -> list[Mail]:

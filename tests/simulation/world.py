@@ -16,14 +16,19 @@ from typing import Any, Literal, NamedTuple
 
 from mq9_mcp.broker.arguments import read_arguments
 from mq9_mcp.broker.clock import Clock
+from mq9_mcp.domain.commands import Command
 from mq9_mcp.domain.errors import Mq9Error
+from mq9_mcp.domain.park import Unpark, wish_in
 from mq9_mcp.domain.plan import Ask
+from mq9_mcp.domain.registry import Match
 from mq9_mcp.domain.state import Caller
 from mq9_mcp.engine.embedded.engine import EmbeddedEngine
 from mq9_mcp.engine.embedded.folder_process import FolderProcess
 from tests.simulation.callers import DAY_MS, Call, edges
 from tests.simulation.faults import BadDisk, Phase, StepFolder
 from tests.simulation.model import Model
+from tests.simulation.parkers import Parkers
+from tests.simulation.parking import fits_in
 from tests.simulation.sessions import Refusal
 from tests.simulation.shelf import Shape
 from tests.simulation.workers import Workers
@@ -37,6 +42,7 @@ NOT_COMPARED = {
     "fetched_at",
     "unsettled_bytes",
     "settled_bytes",
+    "routed",  # in words; who got the message stands beside it
 }
 ERROR = {"message", "hint", "details"}  # beside its code
 PHASES: tuple[Phase, ...] = ("before", "torn", "torn", "after")
@@ -82,11 +88,11 @@ class SteppedEngine(EmbeddedEngine):
 class World:
     """Everything that a seed drives."""
 
-    def __init__(self, rng: Random, root: Path, done: Counter[str]) -> None:
+    def __init__(self, rng: Random, root: Path, done: Counter[str], parks: bool = False) -> None:
         self.rng = rng
         self.root = root
         self.done = done
-        self.callers = Workers(rng)
+        self.callers = Parkers(rng) if parks else Workers(rng)
         self.models = [Model()]
         self.log: deque[str] = deque(maxlen=40)
         self.wall = self.boot = START_MS
@@ -349,7 +355,12 @@ class World:
         caller = Caller(*call.who)
         state = self.engine.state
         try:
-            reply = await self.engine.execute(caller, read_arguments(call.name, call.asked), ask)
+            if call.name == "unpark":
+                command: Command = Unpark(**call.asked)
+            else:
+                command = read_arguments(call.name, call.asked)
+            ask.intents = self._rankings(call)
+            reply = await self.engine.execute(caller, command, ask)
         except Mq9Error as error:
             if error.code == "STORAGE_UNAVAILABLE":
                 if not self.disk.failed:
@@ -358,6 +369,18 @@ class World:
                 return Answer("lost" if self.crashed else "failed", {}, error.code)
             return Answer(self._fate(), {}, error.code)
         return Answer(self._fate() if call.name in READS or self.crashed else "answered", reply, "")
+
+    def _rankings(self, call: Call) -> dict[str, dict[str, Match]]:
+        """What a broker finds out before a call: how well agents fit the texts of intents."""
+        if call.name == "unpark":
+            texts = {wish_in(mail).text for mail in self.engine.state.parked.values()}
+        else:
+            sends = [call.asked, *call.asked.get("messages", ())]
+            texts = {one["intent"]["text"] for one in sends if "intent" in one}
+        return {
+            text: {one.name: Match(one.score, "is far", None, one.fits) for one in fits_in(text)}
+            for text in texts
+        }
 
     async def _repaired(self, state: Any) -> None:
         """Wait until the engine has rebuilt its state from what is on disk."""

@@ -96,6 +96,7 @@ class Metrics(Collector):
         yield _gauge(
             "mq9_dead_letters", "Messages in dead letter mailboxes that nobody settled", figures.dead_letters
         )
+        yield _gauge("mq9_parked", "Messages that wait for an agent that fits", figures.parked)
         yield _gauges("mq9_tasks", "Tasks that are open", "state", figures.tasks)
         yield _gauges("mq9_agents", "Agents that are registered", "status", figures.agents)
         yield _gauge(

@@ -30,16 +30,16 @@ from mq9_mcp.domain.group import decide_join, decide_revive, fetched_addresses, 
 from mq9_mcp.domain.lease import decide_fetch, enough, joined
 from mq9_mcp.domain.limits import limit
 from mq9_mcp.domain.mailbox import mailbox_view
-from mq9_mcp.domain.names import BROKER, DEFAULT_GROUP, read_lease_token
+from mq9_mcp.domain.names import DEFAULT_GROUP, read_lease_token
 from mq9_mcp.domain.plan import Ask, Paged, Plan, Unprepared
 from mq9_mcp.domain.settle import close
 from mq9_mcp.domain.shown import Places
-from mq9_mcp.domain.state import NEVER, Caller, Group, Mailbox
+from mq9_mcp.domain.state import NEVER, SYSTEM, Caller, Group, Mailbox
 from mq9_mcp.domain.task import Task
 from mq9_mcp.domain.task_commands import TaskCancel, TaskGet, TaskUpdate
 from mq9_mcp.domain.task_moves import follow_mail
 from mq9_mcp.domain.task_request import TaskRequest
-from mq9_mcp.engine.base import Committed, Figures, Listener, Registry
+from mq9_mcp.engine.base import Arrivals, Committed, Figures, Listener, Registry
 from mq9_mcp.engine.embedded import prepare
 from mq9_mcp.engine.embedded.disk import Disk
 from mq9_mcp.engine.embedded.figures import figures
@@ -47,6 +47,7 @@ from mq9_mcp.engine.embedded.housekeeping import JOURNAL_BYTES, Housekeeping
 from mq9_mcp.engine.embedded.journal import SEGMENT_BYTES, not_written
 from mq9_mcp.engine.embedded.messages import copy_of
 from mq9_mcp.engine.embedded.notices import tell
+from mq9_mcp.engine.embedded.parked import arrivals
 from mq9_mcp.engine.embedded.reads import FROM_TABLES
 from mq9_mcp.engine.embedded.replay import encode_events, rebase
 from mq9_mcp.engine.embedded.store import Store
@@ -65,7 +66,6 @@ TASK_COMMANDS = (TaskGet, TaskUpdate, TaskCancel)  # their replies are a task
 PLAIN = (MailboxSend, MailboxAck, TaskRequest)  # their replies name nothing that a change would complete
 BACKLOG_BYTES = 64 * 1024 * 1024  # unfolded records above it make commands wait: the tables must follow
 READS = (AgentDiscover, GroupList, MailboxGet, MailboxList, TaskGet)  # answered from memory alone
-SYSTEM = Caller(BROKER, "mq9.broker", True)
 
 
 class _Nobody:
@@ -228,6 +228,15 @@ class EmbeddedEngine(Store):
         if mark is state.registry:
             return None
         return Registry(state.registry, {name: agent.card for name, agent in state.agents.items()})
+
+    @property
+    def parking_mark(self) -> int:
+        """Another one when an agent came or a message was parked; cheap."""
+        return self.state.parking_mark
+
+    async def parked(self, after: int) -> Arrivals:
+        """What waits for an agent, and the agents that came after record ``after``."""
+        return arrivals(self.state, after)
 
     async def find_vectors(
         self, model: str, version: str, hashes: Sequence[bytes]

@@ -52,6 +52,7 @@ async def figures(engine: Counted) -> Figures:
         oldest_at=oldest,
         leases=leases,
         dead_letters=dead,
+        parked=len(state.parked),
         tasks=await _counted([task.state.value for task in state.tasks.values()], OPEN),
         agents=await _counted([agent.status for agent in state.agents.values()], STATUSES),
         fold_lag_records=max(0, journal.durable_seq - folder.folded),

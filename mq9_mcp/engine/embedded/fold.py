@@ -94,3 +94,4 @@ class Fold(Rows):
         self.tables.run("forget_tasks", [before])
         self.tables.run("forget_task_events", [before])
         self.tables.run("forget_task_messages")
+        self.tables.run("forget_parked")

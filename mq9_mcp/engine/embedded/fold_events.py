@@ -10,6 +10,7 @@ import msgspec
 from mq9_mcp.domain import events as e
 from mq9_mcp.domain.limits import limit
 from mq9_mcp.engine.embedded.agents import fold_registered, fold_status, fold_unregistered
+from mq9_mcp.engine.embedded.fold_park import fold_unparked
 from mq9_mcp.engine.embedded.fold_session import SESSION
 from mq9_mcp.engine.embedded.replay import Entry
 from mq9_mcp.engine.embedded.rows import OpenRow, Rows
@@ -256,6 +257,7 @@ HANDLERS: dict[type[e.Event], Callable[[Rows, Entry, Any], None]] = {
     e.Died: _died,
     e.Deleted: _deleted,
     e.Redriven: _redriven,
+    e.Unparked: fold_unparked,
     e.MailboxCreated: _mailbox_created,
     e.MailboxUpdated: _mailbox_updated,
     e.MailboxDropped: _mailbox_dropped,

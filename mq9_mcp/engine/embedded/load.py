@@ -124,18 +124,21 @@ def _load_mailboxes(state: State, tables: Tables) -> None:
 
 def _load_messages(state: State, tables: Tables) -> None:
     senders: dict[str, str] = {}
+    wishes: dict[int, str] = dict(tables.rows("load_parked"))
     cursor = tables.con.execute(SQL["load_messages"])
     while rows := cursor.fetchmany(_CHUNK):
         for row in rows:
-            _load_message(state, row, senders)
+            _load_message(state, row, senders, wishes.get(row[0]))
 
 
-def _load_message(state: State, row: tuple[Any, ...], senders: dict[str, str]) -> None:
+def _load_message(state: State, row: tuple[Any, ...], senders: dict[str, str], wish: str | None) -> None:
     state_key, only_group, letter, delayed, outside, ending = row[10:]
-    mail = mail_of(row, row[9], extra_of(state_key, only_group, letter))
+    mail = mail_of(row, row[9], extra_of(state_key, only_group, letter, wish=wish))
     mail.sender = senders.setdefault(mail.sender, mail.sender)
     id, visible_at, expires_at = mail.id, mail.visible_at, mail.expires_at
     state.mails[id] = mail
+    if wish is not None:
+        state.park(mail)
     mailbox = state.mailboxes[mail.mailbox]
     state.count(mailbox, 1, mail.size)
     if expires_at is not None:
@@ -234,10 +237,10 @@ def _load_delivery(group: Group, id: int, row: tuple[Any, ...]) -> None:
 
 def _load_keys(state: State, tables: Tables) -> None:
     counts = dict(tables.rows("count_keys"))
-    for number, key, message, at, digest, session, task in tables.rows("load_keys", [KEYS_MAX, KEYS_MAX]):
+    for number, key, *values in tables.rows("load_keys", [KEYS_MAX, KEYS_MAX]):
         dedup = state.mailboxes[number].dedup
         state.dedup_keys += dedup.pop(key, None) is None  # a later send under the key replaces it
-        dedup[key] = DedupKey(key, message, at, digest, session, task)
+        dedup[key] = DedupKey(key, *values)
     for number, count in counts.items():
         mailbox: Mailbox = state.mailboxes[number]
         mailbox.dedup_spilled = count > len(mailbox.dedup)

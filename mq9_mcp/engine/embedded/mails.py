@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from mq9_mcp.domain.events import Extra, Letter, Mail
+from mq9_mcp.domain.events import Extra, Letter, Mail, Wish
 
 COLUMNS = 9  # id, mailbox, tier, visible_at, size, sender, position, expires_at, session
 
@@ -23,9 +23,11 @@ def extra_of(
     only_group: str | None = None,
     letter: str | None = None,
     task: str | None = None,
+    wish: str | None = None,
 ) -> Extra | None:
-    """What few messages have, from its columns; ``letter`` is JSON."""
-    if state_key is None and only_group is None and letter is None and task is None:
+    """What few messages have, from its columns; ``letter`` and ``wish`` are JSON."""
+    if state_key is None and only_group is None and letter is None and task is None and wish is None:
         return None
     known = msgspec.json.decode(letter, type=Letter) if letter is not None else None
-    return Extra(state_key=state_key, only_group=only_group, letter=known, task=task)
+    waits = msgspec.json.decode(wish, type=Wish) if wish is not None else None
+    return Extra(state_key=state_key, only_group=only_group, letter=known, task=task, wish=waits)

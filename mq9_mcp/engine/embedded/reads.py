@@ -6,9 +6,12 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Protocol
 
+from msgspec import structs
+
 from mq9_mcp.domain.commands import MailboxQuery, SessionGet, SessionList
+from mq9_mcp.domain.park import hidden, own_parked
 from mq9_mcp.domain.plan import Ask, Plan
-from mq9_mcp.domain.state import Caller, State
+from mq9_mcp.domain.state import SYSTEM, Caller, State
 from mq9_mcp.domain.task_commands import TaskList, TaskPage
 from mq9_mcp.engine.embedded.query import GroupPlace, query, read_cursor
 from mq9_mcp.engine.embedded.session import SessionReader, read_after, unwrap
@@ -32,6 +35,12 @@ class Source(Protocol):
 async def _messages(engine: Source, caller: Caller, command: MailboxQuery, ask: Ask) -> Reply:
     await engine.ready_to_read(ask)
     read_cursor(command.cursor)
+    if hidden(command.mailbox, caller):
+        known = own_parked(engine.state, caller)
+        ids = known if command.ids is None else [id for id in command.ids if id in known]
+        if not ids:
+            return {"messages": [], "remaining": 0}
+        command, caller = structs.replace(command, ids=ids), SYSTEM
     plan = Plan(engine.state, caller, ask)
     mailbox = plan.mailbox(command.mailbox or plan.own_mailbox())
     groups = [

@@ -107,6 +107,7 @@ class Rows:
         self._closed: list[tuple[Any, ...]] = []
         self._dirty: set[tuple[int, int]] = set()
         self._keys: list[tuple[Any, ...]] = []
+        self._parked: list[tuple[int, str]] = []
         self.sessions.clear()
 
     # -- what events gather
@@ -125,6 +126,8 @@ class Rows:
         letter = _encode(extra.letter).decode() if extra.letter is not None else None
         if extra.task is not None:
             self.tasks.belongs(mail.id, extra.task)
+        if extra.wish is not None:
+            self._parked.append((mail.id, _encode(extra.wish).decode()))
         delayed = mail.visible_at > at
         outside = extra.only_group is not None
         head = (
@@ -155,7 +158,8 @@ class Rows:
 
     def add_key(self, mailbox: int, key: e.DedupKey) -> None:
         """A dedup key to remember."""
-        self._keys.append((mailbox, key.key, key.message, key.at, key.digest, key.session, key.task))
+        parked = key.parked or None
+        self._keys.append((mailbox, key.key, key.message, key.at, key.digest, key.session, key.task, parked))
 
     def touch(self, group: int, message: int) -> OpenRow:
         """The open row of a delivery, made at need; it will be written."""
@@ -271,6 +275,7 @@ class Rows:
         self._write_open()
         tables.append("deliveries", self._closed)
         tables.append("dedup_keys", self._keys)
+        tables.append("parked", self._parked)
         self.sessions.write()
         self.tasks.write()
         self.clear()

@@ -137,6 +137,7 @@ def mend(tables: Tables, memory: Memory, seq: int, at: int, owner: str) -> list[
     for name in ("mend_open", "mend_deliveries", "mend_delivery_mailboxes", "mend_agents"):
         tables.run(name)
     tables.run("mend_ending", [seq, at])
+    tables.run("mend_parked", [seq, at])
     for name in ("mend_tasks", "mend_task_messages"):
         tables.run(name)
     said = [_mend_mailbox(tables, memory, number, at, owner) for number in _lost_mailboxes(tables, memory)]

@@ -8,7 +8,7 @@ import msgspec
 
 from mq9_mcp.domain import events as e
 from mq9_mcp.domain.names import own_session
-from mq9_mcp.domain.task import Task, advance, opened
+from mq9_mcp.domain.task import Task, advance, opened, rehouse
 from mq9_mcp.engine.embedded.replay import Entry
 from mq9_mcp.engine.embedded.tables import Tables
 
@@ -70,6 +70,14 @@ class TaskRows:
             )
         if task.over:
             del self.open[task.id]
+
+    def rehouse(self, event: e.Unparked) -> None:
+        """The work of these tasks moved into another mailbox."""
+        for name in event.tasks:
+            known = self.open.get(name)
+            if known is not None:  # in a repair the record with its beginning may be lost
+                rehouse(known, event.mailbox, event.address, event.owner)
+                self._dirty[name] = known
 
     def write(self) -> None:
         """Write everything gathered; part of the open transaction."""

@@ -7,6 +7,7 @@ union all select 'groups', count(*) - count(distinct number) from groups
 union all select 'open_deliveries', count(*) - count(distinct (grp, message)) from open_deliveries
 union all select 'agents', count(*) - count(distinct name) from agents
 union all select 'sessions', count(*) - count(distinct name) from sessions
+union all select 'parked', count(*) - count(distinct message) from parked
 
 -- name: astray
 select 'messages without a mailbox', count(*) from messages anti join mailboxes on messages.mailbox = mailboxes.number
@@ -19,6 +20,15 @@ union all
 select 'open deliveries without a group', count(*) from open_deliveries anti join groups on open_deliveries.grp = groups.number
 union all
 select 'agents without a mailbox', count(*) from agents anti join mailboxes on agents.mailbox = mailboxes.number
+union all
+select 'parked messages without what they wait for', count(*) from messages m
+join mailboxes b on b.number = m.mailbox and b.address = 'mq9.parked' anti join parked on m.id = parked.message
+where m.ended_seq is null
+
+-- name: mend_parked
+update messages set ended_seq = ?, ended_at = ?, ending = 'withdrawn'
+where ended_seq is null and id not in (select message from parked)
+    and mailbox in (select number from mailboxes where address = 'mq9.parked')
 
 -- name: mend_open
 delete from open_deliveries where message not in (select id from messages where ended_seq is null)

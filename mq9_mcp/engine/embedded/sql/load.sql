@@ -33,7 +33,8 @@ select
 from open_deliveries order by message
 
 -- name: load_keys
-select mailbox, key, message, sent_at, digest, session, task from dedup_keys order by sent_at, message limit ?
+select mailbox, key, message, sent_at, digest, session, task, coalesce(parked, false) from dedup_keys
+order by sent_at, message limit ?
 offset greatest(0, (select count(*) from dedup_keys) - ?)
 
 -- name: count_keys

@@ -28,7 +28,7 @@ select secret, state, outcome, attempts, principal, receipts
 from deliveries where grp = ? and message = ? order by settled_at desc limit 1
 
 -- name: page_key
-select message, sent_at, digest, session, task from dedup_keys
+select message, sent_at, digest, session, task, coalesce(parked, false) from dedup_keys
 where mailbox = ? and key = ? order by message desc limit 1
 
 -- name: page_settled
