@@ -129,6 +129,18 @@ class Job(Facts):
         """
         return await self._core.ask(question, auth, wait_s)
 
+    async def end(self, state: str, content: Any = None) -> None:
+        """Say the last word now, and clean up after it: what the handler returns or raises counts no more.
+
+        ``state``: ``completed``, ``failed``, ``rejected`` or ``canceled``; ``input-required`` and
+        ``auth-required`` ask, and the answer begins a handler anew, whatever was answered before.
+        """
+        await self._core.end(state, content)
+
+    async def reply(self, content: Any, metadata: Mapping[str, Any] | None = None) -> None:
+        """Complete the task with a reply alone, which a blocking caller of A2A gets as a bare Message."""
+        await self._core.reply(content, metadata)
+
 
 class SyncJob(Facts):
     """``Job`` for a plain function, which runs in a thread: the same names, without ``await``.
@@ -178,3 +190,11 @@ class SyncJob(Facts):
     ) -> Mq9Message:
         """As ``ask`` of ``Job``."""
         return self._wait(self._core.ask(question, auth, wait_s))
+
+    def end(self, state: str, content: Any = None) -> None:
+        """As ``end`` of ``Job``."""
+        self._wait(self._core.end(state, content))
+
+    def reply(self, content: Any, metadata: Mapping[str, Any] | None = None) -> None:
+        """As ``reply`` of ``Job``."""
+        self._wait(self._core.reply(content, metadata))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Protocol
 
 from mq9_mcp.client.base import Caller
@@ -71,6 +71,9 @@ class Desk(Protocol):
     def beat(self) -> None:
         """Ask the broker at once what is new."""
 
+    async def reply(self, core: JobCore, send: Mapping[str, Any]) -> None:
+        """Settle the job's message and send, in one commit."""
+
 
 class JobCore:
     """One task in this process, over all its leases."""
@@ -94,6 +97,7 @@ class JobCore:
         self._busy = 0
         self._pending: Exception | None = None
         self.lost: LeaseLost | None = None
+        self.ended: str | None = None  # the state that the handler itself has ended its work with
         self._answered: list[tuple[list[Any], Mq9Message]] = []
         self._answer: asyncio.Future[Delivery] | None = None
         self.hear(delivery.message)
@@ -142,6 +146,8 @@ class JobCore:
             self._desk.beat()
 
     def _raise_in_handler(self, error: Exception) -> None:
+        if self.ended is not None:
+            return
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(error)
         elif self._busy or self.interrupt is None:
@@ -219,6 +225,39 @@ class JobCore:
         kinds = {kind for name, kind in _WORDS.items() if name in fields}
         done = any(one["number"] > behind and one["kind"] in kinds for one in entries)
         return reply if done else None
+
+    # -- the last word, while the handler goes on
+
+    async def end(self, state: str, content: Any) -> None:
+        """Settle the task's message with a state; what the handler says after it does not count."""
+        if state not in (*OVER, *INTERRUPTED):
+            accepted = ", ".join((*OVER, *INTERRUPTED))
+            raise Refused("INVALID_ARGUMENT", f"state: {state!r}; accepted: {accepted}")
+        fields = {"state": state} | ({} if content is None else {"message": parts_of(content)})
+        async with self._ending(state):
+            await self.say(fields)
+
+    async def reply(self, content: Any, metadata: Mapping[str, Any] | None) -> None:
+        """Complete the task with a reply: a message and nothing else."""
+        send = {"in_reply_to": self.delivery.message["id"], "parts": parts_of(content)}
+        async with self._ending("completed"):
+            await self._desk.reply(self, send if metadata is None else {**send, "metadata": metadata})
+
+    @asynccontextmanager
+    async def _ending(self, state: str) -> AsyncIterator[None]:
+        self._check()
+        self._busy += 1
+        try:
+            async with self._lock:
+                self.delivery.settling = True
+                yield
+                self.delivery.over = True
+                self.ended = state
+        except Refused:
+            self.delivery.settling = self.delivery.over  # it is held on, unless the lease is lost
+            raise
+        finally:
+            self._busy -= 1
 
     # -- questions
 
