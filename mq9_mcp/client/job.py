@@ -129,17 +129,14 @@ class Job(Facts):
         """
         return await self._core.ask(question, auth, wait_s)
 
-    async def end(self, state: str, content: Any = None) -> None:
+    async def end(self, state: str, content: Any = None, *, expected_version: int | None = None) -> None:
         """Say the last word now, and clean up after it: what the handler returns or raises counts no more.
 
         ``state``: ``completed``, ``failed``, ``rejected`` or ``canceled``; ``input-required`` and
-        ``auth-required`` ask, and the answer begins a handler anew, whatever was answered before.
+        ``auth-required`` ask, and the answer begins a handler anew, whatever was answered before. With
+        ``expected_version`` it is ``VERSION_CONFLICT`` if something was said that the handler did not see.
         """
-        await self._core.end(state, content)
-
-    async def reply(self, content: Any, metadata: Mapping[str, Any] | None = None) -> None:
-        """Complete the task with a reply alone, which a blocking caller of A2A gets as a bare Message."""
-        await self._core.reply(content, metadata)
+        await self._core.end(state, content, expected_version)
 
 
 class SyncJob(Facts):
@@ -191,10 +188,6 @@ class SyncJob(Facts):
         """As ``ask`` of ``Job``."""
         return self._wait(self._core.ask(question, auth, wait_s))
 
-    def end(self, state: str, content: Any = None) -> None:
+    def end(self, state: str, content: Any = None, *, expected_version: int | None = None) -> None:
         """As ``end`` of ``Job``."""
-        self._wait(self._core.end(state, content))
-
-    def reply(self, content: Any, metadata: Mapping[str, Any] | None = None) -> None:
-        """As ``reply`` of ``Job``."""
-        self._wait(self._core.reply(content, metadata))
+        self._wait(self._core.end(state, content, expected_version))

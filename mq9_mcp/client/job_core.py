@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 from mq9_mcp.client.base import Caller
@@ -70,9 +70,6 @@ class Desk(Protocol):
 
     def beat(self) -> None:
         """Ask the broker at once what is new."""
-
-    async def reply(self, core: JobCore, send: Mapping[str, Any]) -> None:
-        """Settle the job's message and send, in one commit."""
 
 
 class JobCore:
@@ -228,29 +225,20 @@ class JobCore:
 
     # -- the last word, while the handler goes on
 
-    async def end(self, state: str, content: Any) -> None:
+    async def end(self, state: str, content: Any, expected_version: int | None = None) -> None:
         """Settle the task's message with a state; what the handler says after it does not count."""
         if state not in (*OVER, *INTERRUPTED):
             accepted = ", ".join((*OVER, *INTERRUPTED))
             raise Refused("INVALID_ARGUMENT", f"state: {state!r}; accepted: {accepted}")
-        fields = {"state": state} | ({} if content is None else {"message": parts_of(content)})
-        async with self._ending(state):
-            await self.say(fields)
-
-    async def reply(self, content: Any, metadata: Mapping[str, Any] | None) -> None:
-        """Complete the task with a reply: a message and nothing else."""
-        send = {"in_reply_to": self.delivery.message["id"], "parts": parts_of(content)}
-        async with self._ending("completed"):
-            await self._desk.reply(self, send if metadata is None else {**send, "metadata": metadata})
-
-    @asynccontextmanager
-    async def _ending(self, state: str) -> AsyncIterator[None]:
+        fields: dict[str, Any] = {"state": state}
+        fields |= {} if content is None else {"message": parts_of(content)}
+        fields |= given(expected_version=expected_version)
         self._check()
         self._busy += 1
         try:
             async with self._lock:
                 self.delivery.settling = True
-                yield
+                await self.say(fields)
                 self.delivery.over = True
                 self.ended = state
         except Refused:

@@ -110,16 +110,6 @@ class Worker(Consumer):
         """Ask the broker at once what is new."""
         self._settling.beat_now()
 
-    async def reply(self, core: JobCore, send: Mapping[str, Any]) -> None:
-        """Settle the job's message and send, in one commit."""
-        try:
-            await self._settling.settle_and_send(core.delivery, send)
-        except Refused as error:
-            if error.code == "LEASE_LOST":
-                core.delivery.lose(error)
-                raise core.lost or LeaseLost(error.message) from error
-            raise
-
     def _end(self, delivery: Delivery, *, well: bool) -> None:
         self._let_go(delivery)
         if isinstance(delivery, JobDelivery):

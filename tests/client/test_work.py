@@ -641,19 +641,3 @@ def test_a_question_that_ends_a_handler_is_asked_however_often_it_was_answered(s
         assert answers == [None, "this", "that"]
 
     run(server, test, "w-again")
-
-
-def test_a_task_is_completed_by_a_reply_alone(server: Server) -> None:
-    async def test(worker: Mq9Client, boss: Mq9Client) -> None:
-        async def handle(job: Job) -> None:
-            await job.reply({"grams": 4200}, {"scale": "kitchen"})
-
-        task = await submit(boss, "w-reply")
-        async with worker.work("w-reply", handle) as consumer:
-            await reached(boss, task, "completed")
-        assert (consumer.processed_count, consumer.failed_count) == (1, 0)
-        notice = await heard(boss)
-        assert (notice["parts"], notice["task_state"]) == ([{"data": {"grams": 4200}}], "completed")
-        assert notice["metadata"] == {"scale": "kitchen"}
-
-    run(server, test, "w-reply")
