@@ -11,9 +11,11 @@ from mq9_mcp.domain.names import own_session
 
 View = dict[str, Any]
 
+PUSH_DELIVERY = "urn:mq9:a2a:push-delivery:v1"
 PROGRESS = "urn:mq9:a2a:progress:v1"
 ENVELOPE = "urn:mq9:a2a:message:v1"
 NUMBERS = "urn:mq9:a2a:event-numbers:v1"
+WHOLE_MAX = 2**53  # beyond it a float does not tell one integer from the next
 TERMINAL = frozenset({"completed", "failed", "canceled", "rejected"})
 INTERRUPTED = frozenset({"input-required", "auth-required"})
 STATES = {
@@ -167,3 +169,14 @@ def numbered(event: View, number: int) -> View:
     [(name, value)] = event.items()
     metadata = {**value.get("metadata", {}), NUMBERS: {"number": number}}
     return {name: {**value, "metadata": metadata}}
+
+
+def whole(value: Any) -> Any:
+    """Plain values that were protobuf's, which holds every number as a float: whole ones are integers."""
+    if isinstance(value, float) and value.is_integer() and abs(value) <= WHOLE_MAX:
+        return int(value)
+    if isinstance(value, list):
+        return [whole(one) for one in value]
+    if isinstance(value, dict):
+        return {name: whole(one) for name, one in value.items()}
+    return value

@@ -11,7 +11,7 @@ from contextlib import aclosing
 from typing import Any
 
 from mq9_mcp.client.consumer import Consumer, Work, handling
-from mq9_mcp.client.delivery import Delivery, HandlerCancelled, Reject, failure, is_async
+from mq9_mcp.client.delivery import Delivery, Handler, HandlerCancelled, Reject, failure, is_async
 from mq9_mcp.client.following import Following
 from mq9_mcp.client.interrupt import Interruptible
 from mq9_mcp.client.job import Job, SyncJob
@@ -88,6 +88,11 @@ class Worker(Consumer):
             core.suspend()
         await super().stop(timeout_s)
 
+    @property
+    def _handler(self) -> Handler:
+        assert self._work.mail_handler is not None
+        return self._work.mail_handler
+
     # -- what a job needs
 
     @property
@@ -131,6 +136,8 @@ class Worker(Consumer):
         assert isinstance(delivery, JobDelivery)
         message = delivery.message
         if "task" not in message or message.get("task_state") != "working":
+            if self._work.mail_handler is not None:
+                return await super()._handle(delivery)
             return await self._refuse(delivery)
         waiting = self._asking.get(message["task"])
         delivery.core = waiting

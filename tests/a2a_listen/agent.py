@@ -80,6 +80,11 @@ class Agent(AgentExecutor):
         await self.go_on.wait()
         await updater.add_artifact([new_text_part("late")])
 
+    async def do_stay(self, updater: TaskUpdater, context: RequestContext) -> None:
+        """The same, to its end."""
+        await self.do_wait(updater, context)
+        await updater.complete()
+
     async def do_fail(self, *_: Any) -> None:
         """A fault of the agent, with what is nobody's business."""
         raise ValueError("the password is 1234")

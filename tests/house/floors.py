@@ -14,7 +14,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("mq9_mcp.doors", "mq9_mcp.pumps", "mq9_a2a"),
     (
         *(f"mq9_mcp.{room}" for room in ("client", "bridge", "settings", "serve", "daemon", "cli", "demo")),
-        "mq9_a2a.listening",
+        *("mq9_mcp.hosted", "mq9_a2a.listening", "mq9_a2a.remote"),
     ),
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

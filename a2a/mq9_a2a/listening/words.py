@@ -11,12 +11,11 @@ from a2a.server.context import ServerCallContext
 from a2a.types import a2a_pb2 as pb
 from google.protobuf.json_format import MessageToDict, ParseDict  # type: ignore[import-untyped]
 
-from mq9_a2a.words import NAMES, PROGRESS, View, message_of, task_of, wrapped
+from mq9_a2a.words import NAMES, PROGRESS, View, message_of, task_of, whole, wrapped
 from mq9_mcp.client import Job
 
 SAID = frozenset({"submitted", "answer", "follow_up", "message", "status"})
 HISTORY_MAX = 100  # entries of a task's history
-EXACT = 2**53
 
 
 class Asker(User):
@@ -78,7 +77,7 @@ def state_of(state: int) -> str:
 
 def parts_of(parts: Iterable[pb.Part]) -> list[View]:
     """Parts as the broker takes them. The SDK holds every number as a float; whole ones are integers here."""
-    return [_exact(MessageToDict(part)) for part in parts]
+    return [whole(MessageToDict(part)) for part in parts]
 
 
 def message_parts(message: pb.Message, direct: bool = False) -> list[View]:
@@ -97,7 +96,7 @@ def message_parts(message: pb.Message, direct: bool = False) -> list[View]:
 
 def metadata_of(message: Any) -> View | None:
     """The metadata of anything that may have some."""
-    return _exact(MessageToDict(message.metadata)) if message.HasField("metadata") else None
+    return whole(MessageToDict(message.metadata)) if message.HasField("metadata") else None
 
 
 def progress_of(event: pb.TaskStatusUpdateEvent) -> View | None:
@@ -113,13 +112,3 @@ def piece_of(artifact: pb.Artifact, append: bool = False, last: bool = False) ->
     piece |= {"name": artifact.name} if artifact.name else {}
     piece |= {"append": True} if append else {}
     return piece | ({"last_chunk": True} if last else {})
-
-
-def _exact(value: Any) -> Any:
-    if isinstance(value, float) and value.is_integer() and abs(value) <= EXACT:
-        return int(value)
-    if isinstance(value, list):
-        return [_exact(one) for one in value]
-    if isinstance(value, dict):
-        return {name: _exact(one) for name, one in value.items()}
-    return value

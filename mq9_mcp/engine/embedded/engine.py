@@ -226,7 +226,9 @@ class EmbeddedEngine(Store):
         state = self.state
         if mark is state.registry:
             return None
-        return Registry(state.registry, {name: agent.card for name, agent in state.agents.items()})
+        agents = state.agents.items()
+        cards, owners = ({name: getattr(agent, what) for name, agent in agents} for what in ("card", "owner"))
+        return Registry(state.registry, cards, owners)
 
     def give_back(self, reply: dict[str, Any], ask: Ask) -> None:
         """Release the leases of a fetch reply that did not reach its caller; no attempt is counted."""
