@@ -22,6 +22,7 @@ class Agent(AgentExecutor):
         self.contexts: list[RequestContext] = []
         self.begun = asyncio.Event()
         self.go_on = asyncio.Event()
+        self.stopped = asyncio.Event()
         self.canceled: list[str | None] = []
 
     async def execute(self, context: RequestContext, event_queue: EventQueue) -> None:
@@ -46,6 +47,7 @@ class Agent(AgentExecutor):
     async def cancel(self, context: RequestContext, event_queue: EventQueue) -> None:
         """The asker wants no more."""
         self.canceled.append(context.task_id)
+        self.stopped.set()
         assert context.current_task is not None
         updater = TaskUpdater(event_queue, str(context.task_id), str(context.context_id))
         await updater.cancel(updater.new_agent_message([new_text_part("stopped")]))

@@ -111,6 +111,38 @@ def test_cancel_reaches_the_agent(server: Server) -> None:
     asyncio.run(test())
 
 
+def test_a_task_whose_time_is_over_is_stopped_there_too(server: Server) -> None:
+    async def test() -> None:
+        async with elsewhere() as agent, asking(server, "r-time", agent) as boss:
+            sent = await boss.mailbox_send(to="r-time", text="wait", task={"timeout_s": 2})
+            found = await reached(boss, sent["receipts"][0]["task"], "failed")
+            assert found["state"] == "failed"
+            await agent.agent.stopped.wait()
+            assert len(agent.agent.canceled) == 1
+
+    asyncio.run(test())
+
+
+def test_a_broker_that_stops_goes_on_at_once_when_it_is_back(tmp_path: Path) -> None:
+    """What was answered before is not sent again."""
+
+    async def test(server: Server) -> None:
+        async with elsewhere() as agent, asking(server, "r-stop", agent) as boss:
+            task = await submit(boss, "r-stop", "ask")
+            asked = await notice(boss)
+            await boss.mailbox_send(in_reply_to=asked["id"], text="stay")
+            await agent.agent.begun.wait()
+            server.stop()
+            await asyncio.to_thread(server.start)
+            agent.agent.go_on.set()
+            await reached(boss, task, "completed")
+            assert [one.get_user_input() for one in agent.agent.contexts] == ["ask", "stay"]
+            assert len(await tasks_of(agent)) == 1
+
+    with serving(tmp_path / "data", **OWN) as server:
+        asyncio.run(test(server))
+
+
 def test_more_about_a_task_is_passed_on(server: Server) -> None:
     async def test() -> None:
         async with elsewhere() as agent, asking(server, "r-more", agent) as boss:
@@ -234,7 +266,7 @@ def test_a_mailbox_does_not_deliver_to_this_very_broker(server: Server) -> None:
             agent.card = card(f"{server.url}/a2a/r-loop")
             async with asking(server, "r-loop", agent) as boss:
                 found = await reached(boss, await submit(boss, "r-loop", "weigh"), "failed")
-                assert "own" in found["status_message"]["parts"][0]["text"]
+                assert "this broker's own" in found["status_message"]["parts"][0]["text"]
 
     asyncio.run(test())
 

@@ -32,6 +32,7 @@ class Errand:
         self.peer = peer
         self.job = job
         self.record: View = dict(job.checkpoint_value or {})
+        self.resumed = "remote" in self.record  # what is to be sent may have been sent by who had it before
         self.known: dict[str, list[View]] = {}
         self.told_progress: View | None = None
         self.sending: asyncio.Future[View] | None = None
@@ -42,6 +43,9 @@ class Errand:
             await self._run()
         except TaskCanceled:
             await self._cancel()
+        except LeaseLost:
+            await self._let_go()
+            raise
         except Refusal as error:
             await self._fail(f"The agent did not take the task: {error}.")
         except Refused as error:
@@ -113,11 +117,21 @@ class Errand:
 
     async def _send_more(self) -> None:
         """Pass on what the asker has said since: the answer, or more about the task."""
-        waiting = [self.job.answer, *self.job.follow_ups]
-        for message in sorted((one for one in waiting if one is not None), key=lambda one: int(one["id"])):
-            if message["id"] > self.record["sent"]:
-                await self._send(message, doubt=self.job.attempt > 1)
-                self.record["sent"] = message["id"]
+        sent = self.record["sent"]
+        while (message := self._unsent()) is not None:
+            await self._send(message, doubt=self.resumed)
+            self.record["sent"] = message["id"]
+        self.resumed = False
+        if self.record["sent"] != sent:
+            await self.job.checkpoint(self.record)
+
+    def _unsent(self) -> Mapping[str, Any] | None:
+        said = [one for one in (self.job.answer, *self.job.follow_ups) if one is not None]
+        return min(
+            (one for one in said if one["id"] > self.record["sent"]),
+            key=lambda one: int(one["id"]),
+            default=None,
+        )
 
     # -- following
 
@@ -191,6 +205,14 @@ class Errand:
                     return
         with suppress(LeaseLost):
             await self.job.end("canceled")
+
+    async def _let_go(self) -> None:
+        """Somebody else follows it now; but if the task is over here, it is stopped there."""
+        task = (await self.inside.task_get(task=self.job.task))["task"]
+        if task["state"] in TERMINAL and "remote" in self.record:
+            with suppress(TimeoutError, Refusal):
+                async with asyncio.timeout(CANCEL_S):
+                    await self.peer.cancel(self.record["remote"])
 
     async def _opened(self) -> str | None:
         """The task that the message under way opened, or one that a send before it did."""

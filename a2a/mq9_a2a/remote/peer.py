@@ -28,6 +28,7 @@ CALL_S = 30.0
 IDLE_S = 90.0  # so long may a stream say nothing, before it is looked whether it still tells all
 LOOK_S = 0.1  # between looks at a task of which a stream tells that it moves
 POLL_S = (0.5, 5.0)  # between looks without a stream: the first pause, and the longest
+STREAMS_LOST_MAX = 4  # one after the other, before looks alone tell
 STREAM_POLL_S = 30.0  # a stream that tells nothing may be broken
 PAUSE_S = (0.5, 60.0)  # between attempts while it is down
 UNCLEAR_MAX = 5  # answers that are none, before it is given up
@@ -125,16 +126,18 @@ class Peer:
 
     async def _listen(self, id: str, moved: asyncio.Event) -> None:
         """Ring whenever something happens, until the agent has no stream for the task any more."""
-        while True:
+        failures = 0
+        while failures < STREAMS_LOST_MAX:
             try:
                 await self._stream(id, moved)
+                failures = 0
             except Refusal:
-                return
-            except Down as error:
-                await self.pause(error)
-            else:
-                await asyncio.sleep(LOOK_S)
+                break
+            except Down:
+                failures += 1
             moved.set()
+            await asyncio.sleep(LOOK_S * 2**failures)
+        moved.set()
 
     async def _stream(self, id: str, moved: asyncio.Event) -> None:
         client = self._streaming
