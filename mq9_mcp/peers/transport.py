@@ -83,10 +83,9 @@ class PinnedTransport(httpx.AsyncBaseTransport):
             await answer.aclose()
             raise httpx.DecodingError("packed content; accepted: plain content")
         endless = headers.get(b"content-type", b"").startswith(_EVENTS)
-        body = _Bounded(answer, endless)
-        return httpx.Response(
-            answer.status, headers=answer.headers, stream=body, extensions=answer.extensions
-        )
+        kept = [(name, value) for name, value in answer.headers if name.lower() != b"set-cookie"]
+        body, more = _Bounded(answer, endless), answer.extensions
+        return httpx.Response(answer.status, headers=kept, stream=body, extensions=more)
 
     async def aclose(self) -> None:
         """End all connections."""
