@@ -14,12 +14,17 @@ from mq9_mcp.domain.state import Caller
 from mq9_mcp.hosted.inside import Inside
 
 LOOK_S = 0.25  # the registry is asked so often whether it changed, which costs nothing while it did not
+AGAIN_S = 1.0  # before a worker that ended by itself is begun anew
 log = logging.getLogger("mq9.hosted")
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class Hosted(Protocol):
     """A worker for one agent."""
+
+    @property
+    def is_running(self) -> bool:
+        """False once it has ended by itself, for example with its mailbox."""
 
     async def start(self) -> None:
         """Begin to work."""
@@ -65,6 +70,15 @@ class Hosting:
                 self._mark = found.mark
                 await self._agree(found.cards, found.owners)
             await asyncio.sleep(LOOK_S)
+            await self._look_after()
+
+    async def _look_after(self) -> None:
+        """A worker that ended is begun anew with the next look, if its agent is there still, or again."""
+        for name in [name for name, hosted in self._running.items() if not hosted.is_running]:
+            await self._end(name)
+            del self._cards[name]
+            self._mark = None
+            await asyncio.sleep(AGAIN_S)
 
     async def _agree(self, cards: Mapping[str, str], owners: Mapping[str, str]) -> None:
         for name in [name for name, card in self._cards.items() if cards.get(name) != card]:

@@ -283,6 +283,17 @@ def test_an_address_that_refuses_ends_the_task(server: Server) -> None:
     asyncio.run(test())
 
 
+def test_an_agent_that_ends_and_comes_back_at_once_is_worked_for_again(server: Server) -> None:
+    async def test() -> None:
+        async with elsewhere() as agent, asking(server, "r-again", agent) as boss:
+            await reached(boss, await submit(boss, "r-again", "weigh"), "completed")
+            await boss.agent_unregister(name="r-again", delete_mail=True)
+            await boss.call("agent_register", {"name": "r-again", "card": agent.card})
+            await reached(boss, await submit(boss, "r-again", "weigh"), "completed")
+
+    asyncio.run(test())
+
+
 def test_another_card_is_another_address_and_none_ends_the_work(server: Server) -> None:
     async def test() -> None:
         async with elsewhere(up=False) as gone, elsewhere() as agent, asking(server, "r-move", gone) as boss:

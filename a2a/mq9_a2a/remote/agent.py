@@ -57,6 +57,11 @@ class RemoteAgent:
         self._peer: asyncio.Task[Peer] | None = None
         self._up: bool | None = None
 
+    @property
+    def is_running(self) -> bool:
+        """False once its worker has ended by itself."""
+        return self._worker is not None and self._worker.is_running
+
     async def start(self) -> None:
         """Take what the mailbox gets."""
         self._peer = asyncio.create_task(self._meet(), name="mq9-remote")
