@@ -84,8 +84,7 @@ class Consumer:
         )
         self._main = asyncio.create_task(self._run(), name="mq9-consumer")
 
-    @property
-    def _handler(self) -> Handler:
+    def _for_mail(self) -> Handler:
         return self._work.handler
 
     def __await__(self) -> Generator[Any, None, Self]:
@@ -255,7 +254,7 @@ class Consumer:
         """What the handler returns, or raises; ``_Over`` if it had to end early."""
         context = contextvars.copy_context()
         context.run(handling.set, self)
-        handler = begin(self._handler, delivery.message, context, self._threads)
+        handler = begin(self._for_mail(), delivery.message, context, self._threads)
         self._handlers.add(handler)
         try:
             await asyncio.wait({handler, delivery.lost}, return_when=asyncio.FIRST_COMPLETED)

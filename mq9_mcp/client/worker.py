@@ -88,8 +88,7 @@ class Worker(Consumer):
             core.suspend()
         await super().stop(timeout_s)
 
-    @property
-    def _handler(self) -> Handler:
+    def _for_mail(self) -> Handler:
         assert self._work.mail_handler is not None
         return self._work.mail_handler
 
