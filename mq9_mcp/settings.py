@@ -97,7 +97,7 @@ SETTINGS: dict[str, Setting] = {
     "card_networks": Setting(
         list,
         (),
-        "Networks besides public ones from which card_url may fetch a card, such as 10.2.0.0/16.",
+        "Networks besides public ones that card_url, and mail to agents elsewhere, may lead to: 10.2.0.0/16.",
         "What a caller names must not lead the broker into the network behind it.",
         check=_check_networks,
         form="a list of addresses and networks, such as 127.0.0.1 and 10.2.0.0/16",

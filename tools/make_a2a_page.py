@@ -11,7 +11,7 @@ from mq9_a2a.bindings import ROUTES, STREAMING
 from mq9_a2a.desk import HISTORY_MAX
 from mq9_a2a.errors import Kind
 from mq9_a2a.wire import PING_S
-from mq9_a2a.words import NUMBERS, PROGRESS, ROUTED
+from mq9_a2a.words import ENVELOPE, NUMBERS, PROGRESS, PUSH_DELIVERY, ROUTED
 
 Table = Callable[[Any, Any], Iterable[str]]
 
@@ -62,6 +62,16 @@ def a2a_page(table: Table) -> Iterator[str]:
     yield (
         f"`{ROUTED}` stands in the `metadata` of a task that the broker gave to an agent by its words: "
         "`{mailbox, agent, score, reason, candidates}`.\n"
+    )
+    yield (
+        f"`{ENVELOPE}` stands in the `metadata` of the first part of a worker's message and holds what A2A "
+        "writes around the parts: `{messageId, metadata, extensions, referenceTaskIds}`. The door shows it "
+        "there and not on the part; with `direct: true` what completes a task is a bare Message to a client "
+        "that blocks.\n"
+    )
+    yield (
+        f"`{PUSH_DELIVERY}` among the extensions of a registered card has the broker "
+        "[deliver to the agent's own address](../how-to/put-a-mailbox-before-an-a2a-agent.md).\n"
     )
     yield "## Bounds\n"
     yield (

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from mq9_a2a.words import NUMBERS, View
+from mq9_a2a.words import NUMBERS, PUSH_DELIVERY, View
 from mq9_mcp import __version__
 from mq9_mcp.broker.broker import Broker
 from mq9_mcp.domain.commands import MailboxGet
@@ -120,7 +120,7 @@ def fits(header: str, etag: str) -> bool:
 
 def _required(card: View) -> Iterator[str]:
     for extension in card.get("capabilities", {}).get("extensions", ()):
-        if extension.get("required"):
+        if extension.get("required") and extension.get("uri") != PUSH_DELIVERY:  # that one is for us
             yield extension.get("uri", "")
 
 

@@ -36,13 +36,14 @@ handling: contextvars.ContextVar[Consumer | None] = contextvars.ContextVar("mq9_
 class Work(NamedTuple):
     """What a consumer is told."""
 
-    handler: Handler
+    handler: Callable[[Any], Any]
     fetch: Mapping[str, Any]  # the arguments of mailbox_fetch
     concurrency: int
     most: int  # messages in one fetch
     auto_ack: bool
     reply: bool
     error_handler: ErrorHandler | None
+    mail_handler: Handler | None = None  # of a worker: what it does with mail that is no task
 
 
 class _Over(Exception):
@@ -82,6 +83,9 @@ class Consumer:
             else ThreadPoolExecutor(work.concurrency + self._threads_more, "mq9-handler")
         )
         self._main = asyncio.create_task(self._run(), name="mq9-consumer")
+
+    def _for_mail(self) -> Handler:
+        return self._work.handler
 
     def __await__(self) -> Generator[Any, None, Self]:
         """``await client.consume(...)`` gives the consumer, as in mq9."""
@@ -250,7 +254,7 @@ class Consumer:
         """What the handler returns, or raises; ``_Over`` if it had to end early."""
         context = contextvars.copy_context()
         context.run(handling.set, self)
-        handler = begin(self._work.handler, delivery.message, context, self._threads)
+        handler = begin(self._for_mail(), delivery.message, context, self._threads)
         self._handlers.add(handler)
         try:
             await asyncio.wait({handler, delivery.lost}, return_when=asyncio.FIRST_COMPLETED)

@@ -11,7 +11,7 @@ from contextlib import aclosing
 from typing import Any
 
 from mq9_mcp.client.consumer import Consumer, Work, handling
-from mq9_mcp.client.delivery import Delivery, HandlerCancelled, Reject, failure, is_async
+from mq9_mcp.client.delivery import Delivery, Handler, HandlerCancelled, Reject, failure, is_async
 from mq9_mcp.client.following import Following
 from mq9_mcp.client.interrupt import Interruptible
 from mq9_mcp.client.job import Job, SyncJob
@@ -88,6 +88,10 @@ class Worker(Consumer):
             core.suspend()
         await super().stop(timeout_s)
 
+    def _for_mail(self) -> Handler:
+        assert self._work.mail_handler is not None
+        return self._work.mail_handler
+
     # -- what a job needs
 
     @property
@@ -131,6 +135,8 @@ class Worker(Consumer):
         assert isinstance(delivery, JobDelivery)
         message = delivery.message
         if "task" not in message or message.get("task_state") != "working":
+            if self._work.mail_handler is not None:
+                return await super()._handle(delivery)
             return await self._refuse(delivery)
         waiting = self._asking.get(message["task"])
         delivery.core = waiting
@@ -168,7 +174,8 @@ class Worker(Consumer):
         """Let the handler work, and say how the task ends; True if it did not fail."""
         try:
             value = await self._job_value(core)
-            await self._finish(core, "completed", value)
+            if core.ended is None:
+                await self._finish(core, "completed", value)
         except Suspended:
             if core.held:  # also an answer that came in the moment in which nobody waited any more
                 await self._settling.settle_quietly([core.delivery], "release")
@@ -179,11 +186,16 @@ class Worker(Consumer):
         except asyncio.CancelledError:
             raise
         except Exception as error:
+            if core.ended is None:
+                self.failed_count += 1
+                await self._tell(core.delivery, error)
+                await self._fail(core, error)
+                return False
+            _log.warning("the handler failed after the end of task %s", core.task, exc_info=error)
+        if core.ended in (None, "completed"):
+            self.processed_count += 1
+        elif core.ended in ("failed", "rejected"):
             self.failed_count += 1
-            await self._tell(core.delivery, error)
-            await self._fail(core, error)
-            return False
-        self.processed_count += 1
         return True
 
     async def _job_value(self, core: JobCore) -> Any:

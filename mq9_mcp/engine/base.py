@@ -24,10 +24,14 @@ class Committed(NamedTuple):
 
 
 class Registry(NamedTuple):
-    """The cards of all agents as JSON, by name; ``mark`` is another one whenever a card comes or goes."""
+    """The cards of all agents as JSON, by name; ``mark`` is another one whenever a card comes or goes.
+
+    ``owners``: the principals that own them.
+    """
 
     mark: object
     cards: dict[str, str]
+    owners: dict[str, str]
 
 
 class Parked(NamedTuple):

@@ -18,6 +18,7 @@ import uvicorn
 import uvloop
 from mq9_a2a import app as a2a
 from mq9_a2a.app import A2aDoor
+from mq9_a2a.remote import RemoteAgents
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -39,6 +40,7 @@ from mq9_mcp.doors.wire import SURPLUS_MAX, bounded
 from mq9_mcp.engine.embedded.engine import open_engine
 from mq9_mcp.engine.embedded.frame import Damaged
 from mq9_mcp.engine.embedded.lock import owner_of, taken
+from mq9_mcp.hosted.hosting import Hosting
 from mq9_mcp.peers.cards import CardFetcher
 from mq9_mcp.peers.reach import Reach, read_networks
 from mq9_mcp.routing.encoder import Encoder
@@ -112,6 +114,7 @@ class _Server(uvicorn.Server):
         self.broker = broker
         self.url = url
         self.tell = tell
+        self.hosting: Hosting | None = None
         self.closing: asyncio.Task[None] | None = None
 
     @contextlib.contextmanager
@@ -152,8 +155,15 @@ class _Server(uvicorn.Server):
         """Take no new work from now on; done when everything is on disk."""
         if self.closing is None:
             self.tell(None)
-            self.closing = asyncio.get_running_loop().create_task(self.broker.close())
+            self.closing = asyncio.get_running_loop().create_task(self._close())
         return self.closing
+
+    async def _close(self) -> None:
+        if self.hosting is not None and self.hosting.working:
+            await self.hosting.stop()  # what it holds is given back while the broker still takes it
+        await self.broker.close()
+        if self.hosting is not None:
+            await self.hosting.stop()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End the connections once their calls are answered."""
@@ -174,7 +184,8 @@ async def serve(settings: Settings, ready: Callable[[str], None], any_port: bool
             journal_bytes=settings.journal_bytes,
             memory_limit=f"{settings.memory_limit}B",
         )
-        fetch_card = CardFetcher(Reach(read_networks(settings.card_networks)))
+        reach = Reach(read_networks(settings.card_networks))
+        fetch_card = CardFetcher(reach)
         encoder = _encoder(settings.embedding)
         broker = await start_broker(engine, None, settings.waiting_max, fetch_card, encoder)
         broker.tally.slow_s = settings.slow_call_s
@@ -201,7 +212,9 @@ async def serve(settings: Settings, ready: Callable[[str], None], any_port: bool
                 door.warm_up()
                 broker.agents.follow_soon()
 
-        server = _Server(config, broker, _url(settings.host, listening.getsockname()[1]), tell)
+        own = listening.getsockname()[:2]
+        server = _Server(config, broker, _url(settings.host, own[1]), tell)
+        server.hosting = Hosting(broker, [RemoteAgents(reach, lambda: own)])
         try:
             await server.serve(sockets=[listening, *(listening.dup() for _ in range(ACCEPTS - 1))])
         finally:

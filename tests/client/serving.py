@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -10,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
 READY_S = 60
@@ -20,19 +22,20 @@ ENVIRONMENT = {
     "PYTHONWARNINGS": "error",
 }
 _PROGRAM = """
-import sys
+import json, sys
 from pathlib import Path
 from mq9_mcp.serve import run
 from mq9_mcp.settings import Settings
-run(Settings(data=Path(sys.argv[1]), port=int(sys.argv[2])))
+run(Settings(data=Path(sys.argv[1]), port=int(sys.argv[2]), **json.loads(sys.argv[3])))
 """
 
 
 class Server:
     """One server; each process is ended by its own id."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, **settings: Any) -> None:
         self.data = data
+        self.settings = settings
         self.url = ""
         self.process: subprocess.Popen[str]
         self.start()
@@ -41,7 +44,7 @@ class Server:
         """Start it, at its old port if it had one; return when callers are answered."""
         port = self.url.rpartition(":")[2] or "0"
         self.process = subprocess.Popen(
-            [sys.executable, "-c", _PROGRAM, str(self.data), port],
+            [sys.executable, "-c", _PROGRAM, str(self.data), port, json.dumps(self.settings)],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
@@ -69,9 +72,9 @@ class Server:
 
 
 @contextmanager
-def serving(data: Path) -> Iterator[Server]:
+def serving(data: Path, **settings: Any) -> Iterator[Server]:
     """A server for the time of a test."""
-    server = Server(data)
+    server = Server(data, **settings)
     try:
         yield server
     finally:

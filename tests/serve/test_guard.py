@@ -245,7 +245,7 @@ def test_a_path_or_method_that_is_none_has_the_error_shape(url: str) -> None:
         answer = ask(url, method, path, {})
         assert (answer.status, answer.code) == (status, "INVALID_ARGUMENT")
         assert (
-            "accepted: POST /v1/{command} and /mcp; GET /v1/openapi.json, /v1/events, /health"
+            "accepted: POST /v1/{command}, /mcp and /a2a/{address}; GET /v1/openapi.json, /v1/events, /health"
             in answer.json["error"]["message"]
         )
     assert "GET" in answer.headers["allow"]

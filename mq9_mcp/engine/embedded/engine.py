@@ -227,7 +227,9 @@ class EmbeddedEngine(Store):
         state = self.state
         if mark is state.registry:
             return None
-        return Registry(state.registry, {name: agent.card for name, agent in state.agents.items()})
+        agents = state.agents.items()
+        cards, owners = ({name: getattr(agent, what) for name, agent in agents} for what in ("card", "owner"))
+        return Registry(state.registry, cards, owners)
 
     @property
     def parking_mark(self) -> int:
