@@ -1,0 +1,73 @@
+"""Every example does what its README shows, word for word."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.docs.markdown import links
+from tests.examples.stage import AGENTS, stage
+from tests.house.source import Source, imports
+from tests.serve.process import ENVIRONMENT
+
+NAMES = sorted(path.parent.name for path in AGENTS.glob("*/README.md"))
+PROGRAMS = sorted(AGENTS.glob("*/*.py"))
+OURS = frozenset({"mq9_mcp.client", "mq9_a2a"})
+WORDS: dict[str, list[str]] = {}  # what a program must be told
+
+
+def read(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def test_offline_worker(tmp_path: Path) -> None:
+    with stage("offline_worker", tmp_path) as play:
+        play.runs()
+        play.runs(killed_by_us=True)
+        play.runs()
+        play.runs()
+        play.runs()
+
+
+# -- what holds for all
+
+
+def test_the_index_names_every_example() -> None:
+    folders = {path.name for path in AGENTS.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert folders == {link.removesuffix("/README.md") for link in links(read(AGENTS / "README.md"))}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_example_is_small(name: str) -> None:
+    lines = sum(len(read(path).splitlines()) for path in (AGENTS / name).rglob("*.py"))
+    assert lines < 120
+    assert len(read(AGENTS / name / "README.md").splitlines()) <= 100
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_example_uses_what_is_public(name: str) -> None:
+    """Everybody's packages and our public ones: a reader can copy the file and has all of it."""
+    for path in (AGENTS / name).glob("*.py"):
+        source = Source(str(path), read(path))
+        known = {
+            module.partition(".")[0] if module not in OURS else module for _, module in imports(source, OURS)
+        }
+        assert known - sys.stdlib_module_names <= OURS | {"a2a", "httpx", "mcp"}, path
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: f"{path.parent.name}-{path.name}")
+def test_without_a_broker_a_program_says_so_in_one_line(program: Path, tmp_path: Path) -> None:
+    environment = {**ENVIRONMENT, "MQ9_URL": "http://127.0.0.1:1"}
+    command = [sys.executable, str(program), *WORDS.get(f"{program.parent.name}/{program.name}", [])]
+    ended = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, input=""
+    )
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("CONNECTION_FAILED: no answer from the broker at http://127.0.0.1:1"), (
+        ended
+    )
+    assert ended.stderr.count("\n") == 1
+    assert "start one: mq9 serve" in ended.stderr
