@@ -78,6 +78,10 @@ class Program:
             del self._printed[:size]
         return taken.decode()
 
+    def line(self) -> str:
+        """The next line that it prints."""
+        return self._take(b"\n")
+
     def plays(self, transcript: str) -> None:
         """It prints these lines; what the reader types in them is typed."""
         for line in transcript.splitlines():
@@ -91,7 +95,8 @@ class Program:
                 assert self._take(PROMPT.encode()) == PROMPT
                 self._type(line.removeprefix(PROMPT))
             else:
-                assert plain(self._take(b"\n")) == plain(line + "\n")
+                said, shown = plain(self.line()), plain(line + "\n")
+                assert said == shown, f"{self.command} says {said!r}, the page shows {shown!r}"
 
     def _type(self, line: str) -> None:
         assert self.process.stdin is not None
@@ -104,7 +109,14 @@ class Program:
         """It ends well, or by ``kill -9`` if the transcript says so, and without another word."""
         ended = self.process.wait(DEADLINE_S)
         self._reader.join()
-        assert (bytes(self._printed).decode(), ended) == ("", self._code)
+        left = (bytes(self._printed).decode(), ended)
+        assert left == ("", self._code), left
+
+    def interrupted(self, last: str) -> None:
+        """Ctrl-C ends it well, with a last word."""
+        self.process.send_signal(signal.SIGINT)
+        self.plays(last)
+        self.ends()
 
     def close(self) -> None:
         """Leave nothing behind."""
