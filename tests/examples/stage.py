@@ -24,7 +24,12 @@ AGENTS = ROOT / "examples" / "agents"
 DEADLINE_S = 60
 SERVE = ".venv/bin/mq9 serve\n"
 PROMPT = "> "
-IDS = ((r"task-[0-9a-zA-Z_-]+", "task-ID"), (r"message \d+", "message ID"), (r"\b0\.\d+", "0.SCORE"))
+IDS = (
+    (r"task-[0-9a-zA-Z_-]+", "task-ID"),
+    (r"message \d+", "message ID"),
+    (r"fence \d+ is stale, \d+", "fence"),
+    (r"\b0\.\d+", "0.SCORE"),
+)
 
 
 def plain(text: str) -> str:

@@ -61,6 +61,19 @@ def test_human_in_the_loop(tmp_path: Path) -> None:
         again.interrupted("buyer is away")
 
 
+def test_exactly_once_payments(tmp_path: Path) -> None:
+    with stage("exactly_once_payments", tmp_path) as play:
+        for _ in range(5):
+            play.runs()
+        slow = play.starts()
+        quick = play.starts()
+        play.goes_on(slow)
+        play.runs()
+        play.runs()
+        for program in (slow, quick):
+            program.interrupted("cashier is away")
+
+
 # -- what holds for all
 
 
