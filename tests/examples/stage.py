@@ -43,12 +43,13 @@ class Program:
     """One process, and what it has printed."""
 
     def __init__(
-        self, command: list[str], folder: Path, environment: dict[str, str], *, killed_by_us: bool
+        self, command: list[str], folder: Path, environment: dict[str, str], *, killed_by_us: bool = False
     ) -> None:
         self.command = command
         self._by_us = killed_by_us
         self._code = 0
         self._printed = bytearray()
+        self._all = bytearray()
         self._moved = threading.Condition()
         self._ended = False
         self.process = subprocess.Popen(
@@ -68,6 +69,7 @@ class Program:
         while piece := self.process.stdout.read(4096):
             with self._moved:
                 self._printed += piece
+                self._all += piece
                 self._moved.notify()
         with self._moved:
             self._ended = True
@@ -122,6 +124,16 @@ class Program:
         self.process.send_signal(signal.SIGINT)
         self.plays(last)
         self.ends()
+
+    def stops(self) -> None:
+        """Ctrl-C ends it well, whatever it has said."""
+        self.process.send_signal(signal.SIGINT)
+        assert self.process.wait(DEADLINE_S) == 0
+
+    @property
+    def everything(self) -> str:
+        """All that it has printed."""
+        return self._all.decode()
 
     def close(self) -> None:
         """Leave nothing behind."""

@@ -61,6 +61,16 @@ def test_human_in_the_loop(tmp_path: Path) -> None:
         again.interrupted("buyer is away")
 
 
+def test_helpdesk(tmp_path: Path) -> None:
+    with stage("helpdesk", tmp_path) as play:
+        desks = play.starts()
+        for _ in range(3):
+            play.runs()
+        desks.plays("desk-billing: my lamp was paid two times")
+        desks.plays("desk-accounts: the site does not know my password any more")
+        desks.interrupted("the desks are closed")
+
+
 def test_exactly_once_payments(tmp_path: Path) -> None:
     with stage("exactly_once_payments", tmp_path) as play:
         for _ in range(5):
