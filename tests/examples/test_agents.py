@@ -66,8 +66,8 @@ def test_helpdesk(tmp_path: Path) -> None:
         desks = play.starts()
         for _ in range(3):
             play.runs()
-        desks.plays("desk-billing: my lamp was paid two times")
-        desks.plays("desk-accounts: the site does not know my password any more")
+        desks.plays("desk-billing: 'my lamp was paid two times'")
+        desks.plays("desk-accounts: 'the site does not know my password any more'")
         desks.interrupted("the desks are closed")
 
 

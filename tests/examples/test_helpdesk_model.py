@@ -81,7 +81,7 @@ def test_a_model_answers_and_learns_no_more_than_it_must(model: Model, tmp_path:
         finally:
             desks.close()
         assert KEY not in desks.everything
-        assert "0000" in desks.everything  # what was asked is shown
+        assert repr(ATTACK) in desks.everything  # shown, with nothing that a terminal obeys
 
     [overloaded, answered, refused] = model.asked
     assert overloaded[:2] == answered[:2] == refused[:2] == ("/chat/completions", f"Bearer {KEY}")

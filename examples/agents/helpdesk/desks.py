@@ -61,7 +61,7 @@ def scripted(known: list[str], question: str) -> str:
 
 async def answer(desk: str, known: list[str], job: Job) -> str:
     """One question, as a task. What is raised here has it tried again, with longer and longer pauses."""
-    print(f"{desk}: {job.text}")
+    print(f"{desk}: {job.text!r}")
     return await written(known, job.text) if KEY else scripted(known, job.text)
 
 
