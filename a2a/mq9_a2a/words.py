@@ -13,6 +13,7 @@ View = dict[str, Any]
 
 PROGRESS = "urn:mq9:a2a:progress:v1"
 ROUTED = "urn:mq9:a2a:routed:v1"
+ENVELOPE = "urn:mq9:a2a:message:v1"
 NUMBERS = "urn:mq9:a2a:event-numbers:v1"
 TERMINAL = frozenset({"completed", "failed", "canceled", "rejected"})
 INTERRUPTED = frozenset({"input-required", "auth-required"})
@@ -22,6 +23,7 @@ STATES = {
 }
 NAMES = {word: state for state, word in STATES.items()}
 _ASKED = ("submitted", "answer", "follow_up")
+_AROUND = {"messageId": str, "metadata": dict, "extensions": list, "referenceTaskIds": list}
 _encode = msgspec.json.Encoder(order="sorted").encode
 
 
@@ -37,7 +39,40 @@ def message_of(task: View, entry: View) -> View:
     message |= {"taskId": task["id"], "contextId": task["session"], "parts": entry["parts"]}
     if "metadata" in entry:
         message["metadata"] = entry["metadata"]
+    if message["role"] == "ROLE_AGENT":
+        message |= _around(entry["parts"])
     return message
+
+
+def wrapped(parts: list[View], around: View) -> list[View]:
+    """A worker's parts with what A2A writes around them, which is kept on the first of them.
+
+    ``around``: ``messageId``, ``metadata``, ``extensions`` and ``referenceTaskIds``, each as in a Message;
+    ``direct``: true if the message alone is the answer, and no task.
+    """
+    first, *rest = parts
+    return [{**first, "metadata": {**first.get("metadata", {}), ENVELOPE: around}}, *rest]
+
+
+def _envelope(parts: list[View]) -> View:
+    metadata = parts[0].get("metadata") if parts else None
+    around = metadata.get(ENVELOPE) if isinstance(metadata, dict) else None
+    return around if isinstance(around, dict) else {}
+
+
+def _around(parts: list[View]) -> View:
+    """What a worker wrote around its parts, and the parts without it; nothing if it wrote nothing."""
+    around = _envelope(parts)
+    if not around:
+        return {}
+    first = {name: value for name, value in parts[0].items() if name != "metadata"}
+    metadata = {name: value for name, value in parts[0]["metadata"].items() if name != ENVELOPE}
+    shown: View = {"parts": [{**first, "metadata": metadata} if metadata else first, *parts[1:]]}
+    for name, kind in _AROUND.items():
+        value = around.get(name)
+        if isinstance(value, kind) and value and (kind is not list or all(isinstance(v, str) for v in value)):
+            shown[name] = value
+    return shown
 
 
 def _name(task: str, entry: View) -> str:
@@ -84,7 +119,9 @@ def new_task(receipt: View, message: View) -> View:
 def direct_reply(view: View, said: list[View]) -> View | None:
     """The bare message with which a worker answered, if it gave no other account of the task."""
     last = said[-1] if said else None
-    if view["state"] != "completed" or last is None or last["kind"] != "status" or "message" not in last:
+    if view["state"] != "completed" or last is None or last["kind"] != "status":
+        return None
+    if "message" not in last and _envelope(last.get("parts", [])).get("direct") is not True:
         return None
     message = message_of(view, last)
     del message["taskId"]

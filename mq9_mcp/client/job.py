@@ -129,6 +129,15 @@ class Job(Facts):
         """
         return await self._core.ask(question, auth, wait_s)
 
+    async def end(self, state: str, content: Any = None, *, expected_version: int | None = None) -> None:
+        """Say the last word now, and clean up after it: what the handler returns or raises counts no more.
+
+        ``state``: ``completed``, ``failed``, ``rejected`` or ``canceled``; ``input-required`` and
+        ``auth-required`` ask, and the answer begins a handler anew, whatever was answered before. With
+        ``expected_version`` it is ``VERSION_CONFLICT`` if something was said that the handler did not see.
+        """
+        await self._core.end(state, content, expected_version)
+
 
 class SyncJob(Facts):
     """``Job`` for a plain function, which runs in a thread: the same names, without ``await``.
@@ -178,3 +187,7 @@ class SyncJob(Facts):
     ) -> Mq9Message:
         """As ``ask`` of ``Job``."""
         return self._wait(self._core.ask(question, auth, wait_s))
+
+    def end(self, state: str, content: Any = None, *, expected_version: int | None = None) -> None:
+        """As ``end`` of ``Job``."""
+        self._wait(self._core.end(state, content, expected_version))

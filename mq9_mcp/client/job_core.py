@@ -94,6 +94,7 @@ class JobCore:
         self._busy = 0
         self._pending: Exception | None = None
         self.lost: LeaseLost | None = None
+        self.ended: str | None = None  # the state that the handler itself has ended its work with
         self._answered: list[tuple[list[Any], Mq9Message]] = []
         self._answer: asyncio.Future[Delivery] | None = None
         self.hear(delivery.message)
@@ -142,6 +143,8 @@ class JobCore:
             self._desk.beat()
 
     def _raise_in_handler(self, error: Exception) -> None:
+        if self.ended is not None:
+            return
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(error)
         elif self._busy or self.interrupt is None:
@@ -219,6 +222,30 @@ class JobCore:
         kinds = {kind for name, kind in _WORDS.items() if name in fields}
         done = any(one["number"] > behind and one["kind"] in kinds for one in entries)
         return reply if done else None
+
+    # -- the last word, while the handler goes on
+
+    async def end(self, state: str, content: Any, expected_version: int | None = None) -> None:
+        """Settle the task's message with a state; what the handler says after it does not count."""
+        if state not in (*OVER, *INTERRUPTED):
+            accepted = ", ".join((*OVER, *INTERRUPTED))
+            raise Refused("INVALID_ARGUMENT", f"state: {state!r}; accepted: {accepted}")
+        fields: dict[str, Any] = {"state": state}
+        fields |= {} if content is None else {"message": parts_of(content)}
+        fields |= given(expected_version=expected_version)
+        self._check()
+        self._busy += 1
+        try:
+            async with self._lock:
+                self.delivery.settling = True
+                await self.say(fields)
+                self.delivery.over = True
+                self.ended = state
+        except Refused:
+            self.delivery.settling = self.delivery.over  # it is held on, unless the lease is lost
+            raise
+        finally:
+            self._busy -= 1
 
     # -- questions
 

@@ -168,7 +168,8 @@ class Worker(Consumer):
         """Let the handler work, and say how the task ends; True if it did not fail."""
         try:
             value = await self._job_value(core)
-            await self._finish(core, "completed", value)
+            if core.ended is None:
+                await self._finish(core, "completed", value)
         except Suspended:
             if core.held:  # also an answer that came in the moment in which nobody waited any more
                 await self._settling.settle_quietly([core.delivery], "release")
@@ -179,11 +180,16 @@ class Worker(Consumer):
         except asyncio.CancelledError:
             raise
         except Exception as error:
+            if core.ended is None:
+                self.failed_count += 1
+                await self._tell(core.delivery, error)
+                await self._fail(core, error)
+                return False
+            _log.warning("the handler failed after the end of task %s", core.task, exc_info=error)
+        if core.ended in (None, "completed"):
+            self.processed_count += 1
+        elif core.ended in ("failed", "rejected"):
             self.failed_count += 1
-            await self._tell(core.delivery, error)
-            await self._fail(core, error)
-            return False
-        self.processed_count += 1
         return True
 
     async def _job_value(self, core: JobCore) -> Any:

@@ -595,3 +595,49 @@ def test_a_plain_function_works_in_a_thread(server: Server) -> None:
             *_, last = boss.task_follow(task, after=0)
             assert last["entry"]["parts"] == [{"text": "{'at': 1} that one"}]
         assert (worker.processed_count, worker.failed_count) == (1, 0)
+
+
+@pytest.mark.parametrize("state", ["completed", "failed", "rejected", "canceled"])
+def test_a_handler_says_the_last_word_and_cleans_up_after_it(server: Server, state: str) -> None:
+    async def test(worker: Mq9Client, boss: Mq9Client) -> None:
+        ended, clean = asyncio.Event(), asyncio.Event()
+
+        async def handle(job: Job) -> str:
+            with pytest.raises(Refused, match="state: 'over'; accepted: completed"):
+                await job.end("over")
+            await job.end(state, "enough")
+            ended.set()
+            await clean.wait()
+            raise ValueError("after the end")
+
+        task = await submit(boss, f"w-end-{state}")
+        async with worker.work(f"w-end-{state}", handle) as consumer:
+            found = await reached(boss, task, state)
+            assert found["status_message"]["parts"] == [{"text": "enough"}]
+            await ended.wait()
+            clean.set()
+        assert consumer.processed_count == (state == "completed")
+        assert consumer.failed_count == (state in ("failed", "rejected"))
+        assert (await boss.task_get(task=task))["task"]["version"] == found["version"]
+
+    run(server, test, f"w-end-{state}")
+
+
+def test_a_question_that_ends_a_handler_is_asked_however_often_it_was_answered(server: Server) -> None:
+    async def test(worker: Mq9Client, boss: Mq9Client) -> None:
+        answers: list[Any] = []
+
+        async def handle(job: Job) -> None:
+            answers.append(job.answer["parts"][0]["text"] if job.answer else None)
+            if len(answers) < 3:
+                await job.end("input-required", "which?")
+
+        task = await submit(boss, "w-again")
+        async with worker.work("w-again", handle):
+            for word in ("this", "that"):
+                await reached(boss, task, "input-required")
+                await boss.mailbox_send(task=task, text=word)
+            await reached(boss, task, "completed")
+        assert answers == [None, "this", "that"]
+
+    run(server, test, "w-again")

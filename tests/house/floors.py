@@ -12,10 +12,14 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     tuple(f"mq9_mcp.{room}" for room in ("engine", "routing", "crypto", "policy", "peers", "sinks")),
     ("mq9_mcp.broker",),
     ("mq9_mcp.doors", "mq9_mcp.pumps", "mq9_a2a"),
-    tuple(f"mq9_mcp.{room}" for room in ("client", "bridge", "settings", "serve", "daemon", "cli", "demo")),
+    (
+        *(f"mq9_mcp.{room}" for room in ("client", "bridge", "settings", "serve", "daemon", "cli", "demo")),
+        "mq9_a2a.listening",
+    ),
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 TOP = len(FLOORS) - 1
+FRONT = "mq9_a2a"  # its first page names what stands above the door, and imports it when asked
 PACKAGE = "mq9_mcp"  # holds the version, imports nothing, may be imported by all
 SEAM = "mq9_mcp.engine.base"
 MODEL = tuple(
@@ -38,8 +42,8 @@ ASYNC = (ast.AsyncFunctionDef, ast.AsyncFor, ast.AsyncWith, ast.Await)
 def room_of(module: str) -> str | None:
     """The room that a module of the house stands in; None for a module from elsewhere."""
     first, *rest = module.split(".")
-    if first == "mq9_a2a":
-        return first
+    if first == FRONT:
+        return f"{first}.{rest[0]}" if rest and f"{first}.{rest[0]}" in FLOOR_OF else first
     if first != PACKAGE:
         return None
     return f"{first}.{rest[0]}" if rest else PACKAGE
@@ -70,7 +74,7 @@ def upward_imports(sources: Sequence[Source]) -> list[str]:
     found = []
     for source in sources:
         room = room_of(source.module)
-        floor = FLOOR_OF.get(room or "", -1)
+        floor = TOP if source.module == FRONT else FLOOR_OF.get(room or "", -1)
         for line, target in imports(source, known):
             other = room_of(target)
             if other in (None, room, PACKAGE) or floor == TOP:

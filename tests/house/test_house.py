@@ -81,6 +81,7 @@ def test_a_room_with_a_floor_passes(path: str) -> None:
         ("mq9_mcp__doors__rest", "from mq9_mcp.pumps import push"),
         ("mq9_mcp__doors__rest", "import mq9_a2a.app"),
         ("mq9_a2a__app", "from mq9_mcp.serve import main"),
+        ("mq9_a2a__app", "from mq9_a2a import listening"),
         ("mq9_a2a__app", "from mq9_mcp.nowhere import main"),
         ("mq9_mcp__domain__task", "from mq9_mcp import cli"),
     ],
@@ -101,6 +102,7 @@ def test_the_package_itself_imports_nothing_of_the_house() -> None:
         ("mq9_mcp__broker__bell", "import msgspec, asyncio\nfrom mq9_mcp.domain import names"),
         ("mq9_a2a__app", "from mq9_mcp import __version__\nfrom mq9_mcp.broker.broker import Broker"),
         ("mq9_mcp__cli", "from mq9_mcp import demo, serve\nimport mq9_a2a.app"),
+        ("mq9_a2a__listening__work", "from mq9_mcp.client import Job\nfrom mq9_a2a.app import A2aDoor"),
     ],
 )
 def test_an_import_of_a_lower_floor_or_the_own_room_passes(module: str, line: str) -> None:
