@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from mq9_mcp.client import SyncMq9Client
 from tests.docs.markdown import links
 from tests.examples.stage import AGENTS, stage
 from tests.house.source import Source, imports
-from tests.serve.process import ENVIRONMENT
+from tests.serve.process import ENVIRONMENT, serving
 
 NAMES = sorted(path.parent.name for path in AGENTS.glob("*/README.md"))
 PROGRAMS = sorted(AGENTS.glob("*/*.py"))
@@ -136,3 +139,21 @@ def test_without_a_broker_a_program_says_so_in_one_line(program: Path, tmp_path:
     assert ended.returncode == 1
     assert ended.stderr.startswith((UNANSWERED, NOT_OURS)), ended
     assert ended.stderr.count("\n") == 1
+
+
+def test_the_commands_in_passing_work(tmp_path: Path) -> None:
+    """What a page says one could type, outside of its story."""
+    pages = [*AGENTS.glob("*/README.md")]
+    commands = {
+        command for page in pages for command in re.findall(r"`\.venv/bin/mq9 ([^`\n]+)`", read(page))
+    }
+    assert commands
+    with serving(tmp_path / "data") as server:
+        with SyncMq9Client(server.url, agent="reader") as client:
+            for mailbox in ("person", "roman", "stock.dead"):
+                client.mailbox_create(address=mailbox)
+        environment = {**ENVIRONMENT, "MQ9_URL": server.url}
+        for command in commands:
+            words = [sys.executable, "-m", "mq9_mcp.cli", *shlex.split(command)]
+            ended = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60)
+            assert (ended.returncode, ended.stderr) == (0, ""), command
