@@ -190,13 +190,12 @@ class Stage:
 
 
 @contextmanager
-def stage(name: str, folder: Path, **more: str) -> Iterator[Stage]:
-    """The example ``name`` with a broker of its own, in ``folder``; ``more`` is the reader's environment."""
-    with serving(folder / "data") as server:
+def stage(name: str, folder: Path) -> Iterator[Stage]:
+    """The example ``name`` with a broker of its own in ``folder``; the reader has no key for a model."""
+    with serving(folder / "data"):
         keys = ("OPENAI_", "ANTHROPIC_")
         known = {name: value for name, value in ENVIRONMENT.items() if not name.startswith(keys)}
-        reader = {**known, "PYTHONUNBUFFERED": "1", "MQ9_DATA": str(folder / "data"), **more}
-        assert server.url
+        reader = {**known, "PYTHONUNBUFFERED": "1", "MQ9_DATA": str(folder / "data")}
         checkout = folder / "checkout"
         checkout.mkdir()
         played = Stage(name, checkout, reader)
