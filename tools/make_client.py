@@ -332,7 +332,7 @@ def _sync_consumer(kind: type[Any]) -> str:
         "    def __enter__(self) -> Self:",
         "        return self\n",
         "    def __exit__(self, *exception: object) -> None:",
-        "        self._background.run(self._consumer.__aexit__(*exception))\n",
+        "        self._background.run(self._consumer.__aexit__, *exception)\n",
     ]
     for name, hint in inspect.get_annotations(kind).items():
         made.append(_property(name, hint, [f"As ``{name}`` of ``Consumer``."]))
@@ -362,7 +362,8 @@ def _twin(name: str, function: Callable[..., Any], inner: str) -> str:
         returned = returned.replace("AsyncGenerator", "Iterator")
         body = f"self._background.each(self.{inner}.{name}({_passed(signature)}))"
     elif inspect.iscoroutinefunction(function):
-        body = f"self._background.run(self.{inner}.{name}({_passed(signature)}))"
+        words = ", ".join(filter(None, [f"self.{inner}.{name}", _passed(signature)]))
+        body = f"self._background.run({words})"
     else:
         assert returned == "Consumer", name
         returned = "SyncConsumer"

@@ -7,8 +7,10 @@ import atexit
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -30,13 +32,17 @@ class Background:
         self._loop: asyncio.AbstractEventLoop
         self._end: asyncio.Event
 
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """The result of ``work``, which runs on the loop. An interrupted wait cancels it."""
+    def run(self, work: Callable[P, Coroutine[Any, Any, T]], *given: P.args, **named: P.kwargs) -> T:
+        """The result of ``work(...)``, which runs on the loop. An interrupted wait cancels it.
+
+        The coroutine is made on the loop: an interrupt, which comes at any moment, leaves none that nobody
+        awaits.
+        """
         if self._thread is None:  # while it closes, handlers that come to their end still call
             with self._changing:
                 if self._thread is None:
                     self._start()
-        return self._result(work)
+        return self._result(partial(work, *given, **named))
 
     def call(self, function: Callable[..., T], arguments: Mapping[str, Any]) -> T:
         """The result of a plain function that needs the loop around it."""
@@ -44,7 +50,7 @@ class Background:
         async def work() -> T:
             return function(**arguments)
 
-        return self.run(work())
+        return self.run(work)
 
     def each(self, stream: AsyncGenerator[T]) -> Iterator[T]:
         """What an async generator tells, one by one; whoever stops reading ends it."""
@@ -60,21 +66,34 @@ class Background:
 
         try:
             while True:
-                yield self.run(read())
+                yield self.run(read)
         except StopAsyncIteration:
             return
         finally:
-            self.run(end())
+            self.run(end)
 
-    def _result(self, work: Coroutine[Any, Any, T]) -> T:
+    def _result(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         if threading.current_thread() is self._thread:
-            work.close()
             raise RuntimeError("a coroutine handler calls the sync client: use Mq9Client in it")
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        result: Future[T] = Future()
+        begun: list[asyncio.Task[T]] = []
+
+        def begin() -> None:
+            task = self._loop.create_task(work())
+            task.add_done_callback(lambda task: _hand_over(task, result))
+            begun.append(task)
+
+        def cancel() -> None:
+            for task in begun:
+                task.cancel()
+
         try:
-            return future.result()
-        except BaseException:
-            future.cancel()
+            self._loop.call_soon_threadsafe(begin)
+            return result.result()
+        except Exception:
+            raise
+        except BaseException:  # an interrupt
+            self._loop.call_soon_threadsafe(cancel)
             raise
 
     def _start(self) -> None:
@@ -98,8 +117,18 @@ class Background:
             if self._thread is not None:
                 atexit.unregister(self.close)
                 try:
-                    self._result(self._last())
+                    self._result(self._last)
                 finally:
                     self._loop.call_soon_threadsafe(self._end.set)
                     self._thread.join()
                     self._thread = None
+
+
+def _hand_over(task: asyncio.Task[T], result: Future[T]) -> None:
+    """What became of a task, to the thread that waits for it."""
+    if task.cancelled():
+        result.cancel()
+    elif (error := task.exception()) is not None:
+        result.set_exception(error)
+    else:
+        result.set_result(task.result())

@@ -73,6 +73,15 @@ class Delivery(TypedDict):
     worker: NotRequired[str]
 
 
+class Envelope(TypedDict):
+    """What an A2A client wrote around its parts, verbatim."""
+
+    messageId: str
+    role: str
+    referenceTaskIds: NotRequired[list[str]]
+    extensions: NotRequired[list[str]]
+
+
 # ``from`` is a word of the language, so this one is written as a call.
 _MessageHead = TypedDict(
     "_MessageHead",
@@ -98,6 +107,7 @@ _MessageHead = TypedDict(
         "traceparent": NotRequired[str],
         "tracestate": NotRequired[str],
         "dead_letter": NotRequired[DeadLetter],
+        "a2a": NotRequired[Envelope],
     },
 )
 
@@ -128,6 +138,26 @@ class QueriedMessage(_MessageHead):
     deliveries: list[Delivery]
 
 
+class Candidate(TypedDict):
+    """An agent that came into question for an intent, and why it did not get the message."""
+
+    agent: str
+    score: float
+    status: str
+    reason: str
+    skill: NotRequired[str]
+
+
+class Routed(TypedDict):
+    """Who got a message that was sent by intent, why, and the runners-up."""
+
+    agent: str
+    score: float
+    reason: str
+    candidates: list[Candidate]
+    skill: NotRequired[str]
+
+
 class Receipt(TypedDict):
     """Proof that a message is on disk. ``duplicate``: it was there before, under its dedup_key."""
 
@@ -137,6 +167,7 @@ class Receipt(TypedDict):
     duplicate: bool
     session: str
     task: NotRequired[str]
+    routed: NotRequired[Routed]
     reached: NotRequired[str]
     reply: NotRequired[Message]
 
@@ -184,6 +215,8 @@ HistoryEntry = TypedDict(
         "progress": NotRequired[ProgressShape],
         "artifact": NotRequired[dict[str, Any]],
         "checkpoint": NotRequired[Any],
+        "metadata": NotRequired[dict[str, Any]],
+        "a2a": NotRequired[Envelope],
     },
 )
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 
+import msgspec
 import pytest
 
+from mq9_mcp.broker import shapes
 from mq9_mcp.broker.catalogue import CATALOGUE
 from mq9_mcp.client import Consumer, Mq9Client, SyncConsumer, SyncMq9Client, replies
 from mq9_mcp.client.base import given
@@ -32,6 +34,15 @@ def test_a_method_has_the_arguments_of_its_command(name: str) -> None:
 def test_a_reply_type_has_the_fields_of_the_reply(name: str) -> None:
     kind = getattr(replies, REPLIES[name])
     assert set(kind.__annotations__) >= CATALOGUE[name].reply.keys()
+
+
+def test_a_type_inside_a_reply_has_the_fields_of_the_shape_of_its_name() -> None:
+    common = [name for name in vars(replies) if isinstance(getattr(shapes, name, None), type(msgspec.Struct))]
+    assert {"Receipt", "Routed", "DeadLetter"} <= set(common)
+    for name in common:
+        known = getattr(replies, name).__annotations__
+        missing = set(getattr(shapes, name).__struct_encode_fields__) - set(known)
+        assert not missing, f"{name} lacks {missing}"
 
 
 def test_the_facade_has_every_public_name_of_the_client() -> None:

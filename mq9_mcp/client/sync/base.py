@@ -47,4 +47,4 @@ class SyncBase:
         self._background.close()
 
     def _command(self, command: str, named: Mapping[str, Any]) -> Any:
-        return self._background.run(self._client._command(command, named))
+        return self._background.run(self._client._command, command, named)

@@ -36,7 +36,7 @@ class SyncConsumer:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._background.run(self._consumer.__aexit__(*exception))
+        self._background.run(self._consumer.__aexit__, *exception)
 
     @property
     def processed_count(self) -> int:
@@ -62,7 +62,7 @@ class SyncConsumer:
         self,
     ) -> None:
         """Return when it has stopped; raise the error if one has ended it."""
-        self._background.run(self._consumer.wait())
+        self._background.run(self._consumer.wait)
 
     def stop(
         self,
@@ -73,7 +73,7 @@ class SyncConsumer:
         After ``timeout_s`` the handlers are cancelled and their messages given back. Called from within
         a handler, it does not wait for that handler's end.
         """
-        self._background.run(self._consumer.stop(timeout_s=timeout_s))
+        self._background.run(self._consumer.stop, timeout_s=timeout_s)
 
 
 class SyncMq9Client(
@@ -94,7 +94,7 @@ class SyncMq9Client(
         arguments: Mapping[str, Any],
     ) -> dict[str, Any]:
         """Call any command with arguments as the wire has them; raises ``Mq9Error``."""
-        return self._background.run(self._client.call(command=command, arguments=arguments))
+        return self._background.run(self._client.call, command=command, arguments=arguments)
 
     def task_follow(
         self,
@@ -191,7 +191,7 @@ class SyncMq9Client(
 
         ``delay`` and ``ttl`` are seconds; 0 means none.
         """
-        return self._background.run(self._client.send(**passed_on(locals())))
+        return self._background.run(self._client.send, **passed_on(locals()))
 
     def fetch(
         self,
@@ -211,7 +211,7 @@ class SyncMq9Client(
         ``deliver`` (``earliest``, ``latest``, ``from_time``, ``from_id``) counts only when the group is
         new, or with ``force_deliver``. Without ``group_name`` it is the group ``default``.
         """
-        return self._background.run(self._client.fetch(**passed_on(locals())))
+        return self._background.run(self._client.fetch, **passed_on(locals()))
 
     def ack(
         self,
@@ -220,7 +220,7 @@ class SyncMq9Client(
         msg_id: int,
     ) -> None:
         """Settle one message that this client fetched, and nothing else; raises if its lease is lost."""
-        self._background.run(self._client.ack(addr=addr, group_name=group_name, msg_id=msg_id))
+        self._background.run(self._client.ack, addr=addr, group_name=group_name, msg_id=msg_id)
 
     def query(
         self,
@@ -234,7 +234,7 @@ class SyncMq9Client(
 
         ``key``: only those sent under this ``dedup_key``; every message since ``since`` is looked at.
         """
-        return self._background.run(self._client.query(addr=addr, key=key, limit=limit, since=since))
+        return self._background.run(self._client.query, addr=addr, key=key, limit=limit, since=since)
 
     def delete(
         self,
@@ -242,4 +242,4 @@ class SyncMq9Client(
         msg_id: int,
     ) -> None:
         """Remove one message; a missing one is refused."""
-        self._background.run(self._client.delete(addr=addr, msg_id=msg_id))
+        self._background.run(self._client.delete, addr=addr, msg_id=msg_id)
