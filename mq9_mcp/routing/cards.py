@@ -10,6 +10,7 @@ import msgspec
 
 _HUMPS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _JOINTS = re.compile(r"[_\-\s]+")
+WISH = "I need {}"  # a skill as somebody asks for it
 
 
 class Skill(msgspec.Struct):
@@ -31,11 +32,11 @@ class Card(msgspec.Struct):
 
 
 class SkillTexts(NamedTuple):
-    """A skill to be embedded: the text that says what it is, and requests that it serves."""
+    """A skill to be embedded: the texts that say what it is, and requests that it serves."""
 
     id: str | None  # None for the agent as a whole, where the card names no skills
     name: str
-    text: str
+    texts: tuple[str, ...]
     examples: tuple[str, ...]
 
 
@@ -49,7 +50,7 @@ class CardTexts(NamedTuple):
         """Every text once."""
         texts = [self.head]
         for skill in self.skills:
-            texts += [skill.text, *skill.examples]
+            texts += [*skill.texts, *skill.examples]
         return list(dict.fromkeys(texts))
 
 
@@ -81,6 +82,7 @@ def texts_of(card: Card) -> CardTexts:
     head = f"{agent}: {card.description}"
     skills = []
     for skill in card.skills:
-        text = f"{agent}: {spoken(skill.name)}: {skill.description}" if skill.id else head
-        skills.append(SkillTexts(skill.id or None, skill.name, text, tuple(skill.examples)))
+        name = spoken(skill.name)
+        said = (f"{agent}: {name}: {skill.description}", WISH.format(name)) if skill.id else (head,)
+        skills.append(SkillTexts(skill.id or None, skill.name, said, tuple(skill.examples)))
     return CardTexts(head, tuple(skills))

@@ -178,19 +178,13 @@ class AgentIndex:
         return {text: made[text] if text in made else known[hashes[text]] for text in texts}
 
     def _put(self, agent: str, texts: CardTexts, vectors: Mapping[str, Vectors]) -> None:
-        import numpy as np
-
         from mq9_mcp.routing.ranking import Ranking
-        from mq9_mcp.routing.skills import skill_row
+        from mq9_mcp.routing.skills import skill_rows
 
-        rows = [
-            skill_row(one.id, one.name, np.stack([vectors[text] for text in (one.text, *one.examples)]))
-            for one in texts.skills
-        ]
         head = vectors[texts.head]
         if self._ranking is None:
             self._ranking = Ranking(len(head))
-        self._ranking.skills.put(agent, head, rows)
+        self._ranking.skills.put(agent, head, skill_rows(texts, vectors))
 
 
 def _said(ranking: dict[str, Match], how: str) -> dict[str, Match]:
