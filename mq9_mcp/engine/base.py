@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 from mq9_mcp.domain.commands import Command
 from mq9_mcp.domain.events import Event
+from mq9_mcp.domain.outcome import Outcomes
 from mq9_mcp.domain.plan import Ask
 from mq9_mcp.domain.shown import Places
 from mq9_mcp.domain.spread import Spread
@@ -105,6 +106,9 @@ class Engine(Protocol):
 
     async def registry(self, mark: object) -> Registry | None:
         """The cards of all agents, or None if they are those that were given with ``mark``."""
+
+    async def outcomes(self, after: int, agents: Collection[str]) -> Outcomes:
+        """How tasks of agents ended of late, of each that is named or had one end at ``after`` or later."""
 
     async def find_vectors(
         self, model: str, version: str, hashes: Sequence[bytes]

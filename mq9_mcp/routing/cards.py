@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -57,8 +56,8 @@ class CardTexts(NamedTuple):
 _decode = msgspec.json.Decoder(Card).decode
 
 
-def read_card(text: str, learnt: Mapping[str, Sequence[str]] | None = None) -> Card:
-    """A card as ranking sees it: with at least one skill, and with ``learnt`` requests by skill id.
+def read_card(text: str) -> Card:
+    """A card as ranking sees it: with at least one skill.
 
     A card that names no skills is one skill as a whole, whose id is empty.
     """
@@ -66,8 +65,7 @@ def read_card(text: str, learnt: Mapping[str, Sequence[str]] | None = None) -> C
     if not card.skills:
         card.skills = [Skill("", card.name, card.description)]
     for skill in card.skills:
-        more = (learnt or {}).get(skill.id, ())
-        skill.examples = list(dict.fromkeys([*skill.examples, *more]))
+        skill.examples = list(dict.fromkeys(skill.examples))
     return card
 
 

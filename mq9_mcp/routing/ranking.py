@@ -25,6 +25,7 @@ from mq9_mcp.routing.skills import HEAD_SHARE, Near, Place, SkillIndex
 NEAREST = 64  # agents that are looked at closely: by meaning so many, by their words some more
 KEYWORD_SHARE = 0.4  # what a request whose words all stand in a card adds to its nearness
 SERVED_HALF_AT = 15  # with so many examples a skill a contest counts half as much as nearness; few say little
+SERVED_LEAD = 2.0  # how much a contest counts where an agent's own skills are told apart
 ENOUGH, ENOUGH_MORE, HALF_AT = 0.30, 0.14, 4  # least cosine: without examples, what many add, half of it
 SERVED_SAID = 0.5  # a share of a contest that a reason tells
 DIGITS = 4
@@ -86,9 +87,9 @@ class Ranking:
 
 def _match(near: Near, share: float, served: Shares, words: Sequence[str]) -> Match:
     skills = [one + served.weight * served.of.get(skill.place, 0.0) for one, skill in near.skills]
-    best = max(range(len(skills)), key=lambda index: (skills[index], -index))
-    skill = near.skills[best][1]
-    nearness = (skills[best] + HEAD_SHARE * near.head) / (1 + HEAD_SHARE)
+    leads = [one + SERVED_LEAD * served.of.get(skill.place, 0.0) for one, skill in near.skills]
+    skill = near.skills[max(range(len(leads)), key=lambda index: (leads[index], -index))][1]
+    nearness = (max(skills) + HEAD_SHARE * near.head) / (1 + HEAD_SHARE)
     score = (nearness + KEYWORD_SHARE * share) / (1 + KEYWORD_SHARE + served.weight)
     needed = enough(skill.examples)
     return Match(

@@ -31,6 +31,7 @@ from mq9_mcp.domain.lease import decide_fetch, enough, joined
 from mq9_mcp.domain.limits import limit
 from mq9_mcp.domain.mailbox import mailbox_view
 from mq9_mcp.domain.names import BROKER, DEFAULT_GROUP, read_lease_token
+from mq9_mcp.domain.outcome import Outcomes
 from mq9_mcp.domain.plan import Ask, Paged, Plan, Unprepared
 from mq9_mcp.domain.settle import close
 from mq9_mcp.domain.shown import Places
@@ -47,6 +48,7 @@ from mq9_mcp.engine.embedded.housekeeping import JOURNAL_BYTES, Housekeeping
 from mq9_mcp.engine.embedded.journal import SEGMENT_BYTES, not_written
 from mq9_mcp.engine.embedded.messages import copy_of
 from mq9_mcp.engine.embedded.notices import tell
+from mq9_mcp.engine.embedded.outcomes import read_outcomes
 from mq9_mcp.engine.embedded.reads import FROM_TABLES
 from mq9_mcp.engine.embedded.replay import encode_events, rebase
 from mq9_mcp.engine.embedded.store import Store
@@ -228,6 +230,10 @@ class EmbeddedEngine(Store):
         if mark is state.registry:
             return None
         return Registry(state.registry, {name: agent.card for name, agent in state.agents.items()})
+
+    async def outcomes(self, after: int, agents: Collection[str]) -> Outcomes:
+        """How tasks of agents ended of late."""
+        return await read_outcomes(self, after, agents)
 
     async def find_vectors(
         self, model: str, version: str, hashes: Sequence[bytes]
