@@ -24,7 +24,7 @@ from mq9_mcp.routing.skills import HEAD_SHARE, Near, Place, SkillIndex
 
 NEAREST = 64  # agents that are looked at closely: by meaning so many, by their words some more
 KEYWORD_SHARE = 0.4  # what a request whose words all stand in a card adds to its nearness
-SERVED_HALF_AT = 15  # with so many examples a skill a contest counts half as much as nearness; few say little
+SERVED_HALF_AT = 10  # with so many examples a skill a contest counts half as much as nearness; few say little
 SERVED_LEAD = 2.0  # how much a contest counts where an agent's own skills are told apart
 ENOUGH, ENOUGH_MORE, HALF_AT = 0.30, 0.14, 4  # least cosine: without examples, what many add, half of it
 SERVED_SAID = 0.5  # a share of a contest that a reason tells

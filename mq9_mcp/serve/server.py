@@ -42,8 +42,8 @@ from mq9_mcp.engine.embedded.lock import owner_of, taken
 from mq9_mcp.peers.cards import CardFetcher
 from mq9_mcp.peers.reach import Reach, read_networks
 from mq9_mcp.routing.encoder import Encoder
-from mq9_mcp.routing.seam import Embedder
 from mq9_mcp.serve.logs import set_up_logs, take_down_logs
+from mq9_mcp.serve.meaning import embedder
 from mq9_mcp.settings import Settings
 
 OK, FAILED, USAGE, DAMAGED = 0, 1, 2, 3
@@ -175,7 +175,8 @@ async def serve(settings: Settings, ready: Callable[[str], None], any_port: bool
             memory_limit=f"{settings.memory_limit}B",
         )
         fetch_card = CardFetcher(Reach(read_networks(settings.card_networks)))
-        encoder = _encoder(settings.embedding)
+        loads = embedder(settings.embedding)
+        encoder = Encoder(loads) if loads is not None else None
         broker = await start_broker(engine, None, settings.waiting_max, fetch_card, encoder)
         broker.tally.slow_s = settings.slow_call_s
         door = _mcp_door(broker, settings)
@@ -207,17 +208,6 @@ async def serve(settings: Settings, ready: Callable[[str], None], any_port: bool
         finally:
             server.stop_listening()
             await server.close_broker()
-
-
-def _encoder(name: str) -> Encoder | None:
-    """What makes vectors; it is loaded when callers are answered already."""
-    return None if name == "keywords" else Encoder(_minilm)
-
-
-def _minilm() -> Embedder:
-    from mq9_mcp.routing.embedding import MiniLM  # slow to import
-
-    return MiniLM()
 
 
 def _url(host: str, port: int) -> str:
