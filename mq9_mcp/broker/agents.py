@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mq9_mcp.broker.change import Change
 from mq9_mcp.broker.learning import Learning
 from mq9_mcp.domain.agent import check_source
 from mq9_mcp.domain.commands import (
@@ -53,7 +54,9 @@ class Agents:
         self._engine = engine
         self._fetch_card = fetch_card
         self._stop = stop
-        self._encodes = encoder is not None
+        self._encoder = encoder
+        self._changing: asyncio.Task[None] | None = None
+        self.change = Change()
         self._following: asyncio.Task[None] | None = None
         self._learning_soon: asyncio.Task[None] | None = None
         self.index = AgentIndex(encoder, engine)
@@ -78,13 +81,19 @@ class Agents:
         registry = await self._engine.registry(self.index.mark)
         if registry is None:
             return
+        first = self.index.mark is None
         new = self.index.follow(registry.mark, registry.cards)
+        if self.change.index is not None:
+            self.change.index.follow(registry.mark, registry.cards)
+        if first and new and self._encoder is not None:
+            change = self._go_through(self._encoder)
+            self._changing = asyncio.get_running_loop().create_task(change, name="mq9-change")
         if new:
             await self.learning.look(new)
 
     def follow_soon(self) -> None:
         """Know the agents soon, so that those who ask for them need not wait for their embedding."""
-        if self._encodes and (self._following is None or self._following.done()):
+        if self._encoder is not None and (self._following is None or self._following.done()):
             self._following = asyncio.get_running_loop().create_task(self._follow_later(), name="mq9-follow")
 
     async def _follow_later(self) -> None:
@@ -107,9 +116,13 @@ class Agents:
             with contextlib.suppress(Unavailable):  # the next look learns it
                 await self.learning.look(())
 
+    async def _go_through(self, encoder: Encoder) -> None:
+        with contextlib.suppress(Unavailable):  # then keywords speak while the new model embeds
+            await self.change.go_through(self._engine, encoder, self.index)
+
     async def close(self) -> None:
         """Stop what goes on in the background."""
-        for task in (self._following, self._learning_soon):
+        for task in (self._following, self._learning_soon, self._changing):
             if task is not None:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
@@ -118,7 +131,8 @@ class Agents:
 
     async def _rank(self, texts: Sequence[str]) -> dict[str, dict[str, Match]]:
         await self.follow()
-        return {text: self._standing(await self.index.rank(text)) for text in dict.fromkeys(texts)}
+        index = self.change.index or self.index
+        return {text: self._standing(await index.rank(text)) for text in dict.fromkeys(texts)}
 
     def _standing(self, ranking: dict[str, Match]) -> dict[str, Match]:
         """The ranking with how each agent did of late."""

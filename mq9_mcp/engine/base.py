@@ -115,6 +115,9 @@ class Engine(Protocol):
     ) -> dict[bytes, Sequence[float]]:
         """The vectors of the texts with these hashes, as far as they are kept."""
 
+    async def vector_models(self) -> dict[tuple[str, str], int]:
+        """How many vectors are kept, by model and version."""
+
     async def keep_vectors(self, model: str, version: str, vectors: Mapping[bytes, Sequence[float]]) -> None:
         """Keep vectors by the hash of their text; they may be lost, and are then made again."""
 

@@ -60,6 +60,16 @@ class AgentIndex:
         self._embedding: asyncio.Task[None] | None = None
         self._stale = False  # vectors were kept since the shelf was pruned
 
+    @property
+    def cards(self) -> Mapping[str, str]:
+        """The cards that are known."""
+        return self._cards
+
+    @property
+    def learnt(self) -> Mapping[str, Sequence[str]]:
+        """The requests that agents served."""
+        return self._learnt
+
     def follow(self, mark: object, cards: Mapping[str, str]) -> list[str]:
         """Bring the index up to date: only cards that are others than before are read. Returns who is new."""
         new = [agent for agent in cards if agent not in self._cards]

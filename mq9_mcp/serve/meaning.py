@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from mq9_mcp.routing.seam import Embedder, Load
+from mq9_mcp.routing.seam import MINILM, Embedder, Load
 from mq9_mcp.settings import SENTENCES
 
 
@@ -13,6 +13,13 @@ def embedder(name: str) -> Load | None:
     if name == "keywords":
         return None
     return _minilm if name == "minilm" else partial(_sentences, name.removeprefix(SENTENCES))
+
+
+def formerly(model: str) -> Load | None:
+    """What loads the engine whose vectors were kept under this name."""
+    if model.startswith(SENTENCES):
+        return embedder(model)
+    return _minilm if model == MINILM else None
 
 
 def _minilm() -> Embedder:

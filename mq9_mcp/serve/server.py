@@ -43,7 +43,7 @@ from mq9_mcp.peers.cards import CardFetcher
 from mq9_mcp.peers.reach import Reach, read_networks
 from mq9_mcp.routing.encoder import Encoder
 from mq9_mcp.serve.logs import set_up_logs, take_down_logs
-from mq9_mcp.serve.meaning import embedder
+from mq9_mcp.serve.meaning import embedder, formerly
 from mq9_mcp.settings import Settings
 
 OK, FAILED, USAGE, DAMAGED = 0, 1, 2, 3
@@ -176,7 +176,7 @@ async def serve(settings: Settings, ready: Callable[[str], None], any_port: bool
         )
         fetch_card = CardFetcher(Reach(read_networks(settings.card_networks)))
         loads = embedder(settings.embedding)
-        encoder = Encoder(loads) if loads is not None else None
+        encoder = Encoder(loads, formerly) if loads is not None else None
         broker = await start_broker(engine, None, settings.waiting_max, fetch_card, encoder)
         broker.tally.slow_s = settings.slow_call_s
         door = _mcp_door(broker, settings)
