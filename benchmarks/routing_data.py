@@ -17,6 +17,7 @@ class Asked(NamedTuple):
 
     text: str
     right: frozenset[str]
+    skill: str | None = None  # the skill of theirs that is right, where it is known
 
 
 class Trial(NamedTuple):
@@ -83,7 +84,10 @@ def clinc150(data: Path, examples: int, seed: int) -> Trial:
         name = intent.replace("_", " ")
         card["skills"].append({"id": intent, "name": name, "description": name, "examples": texts[:examples]})
     asked = rows(data / "clinc150", "dev")
-    return Trial(cards, [Asked(row["query"], frozenset({row["domain"]} & cards.keys())) for row in asked])
+    return Trial(
+        cards,
+        [Asked(row["query"], frozenset({row["domain"]} & cards.keys()), row["intent"]) for row in asked],
+    )
 
 
 def _bare(row: Row) -> Row:

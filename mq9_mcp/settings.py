@@ -20,6 +20,7 @@ from mq9_mcp.engine.embedded.lock import CONFIG_FILE
 
 CONFIG = "config"
 PREFIX = "MQ9_"
+SENTENCES = "sentence-transformers:"  # before a model of that library
 KIB, MIB, GIB = 1024, 1024**2, 1024**3
 
 
@@ -59,6 +60,12 @@ def _check_networks(texts: Sequence[str]) -> None:
 
     for text in texts:
         ip_network(text)
+
+
+def _check_embedding(name: str) -> None:
+    other = name.startswith(SENTENCES) and name != SENTENCES
+    if name not in ("minilm", "keywords") and not other:
+        raise ValueError(name)
 
 
 SETTINGS: dict[str, Setting] = {
@@ -112,9 +119,10 @@ SETTINGS: dict[str, Setting] = {
     "embedding": Setting(
         str,
         "minilm",
-        "What understands the meaning of intents: the model that ships, or keywords alone.",
+        "What understands the meaning of intents: the model that ships, another one, or keywords alone.",
         "The model takes 100 MB of memory; where agents are few and well named, keywords may do.",
-        choices=("minilm", "keywords"),
+        check=_check_embedding,
+        form="minilm, keywords, or sentence-transformers:NAME_OR_PATH (with that extra installed)",
     ),
     "log_level": Setting(
         str,

@@ -7,6 +7,8 @@ import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mq9_mcp.broker.change import Change
+from mq9_mcp.broker.learning import Learning
 from mq9_mcp.domain.agent import check_source
 from mq9_mcp.domain.commands import (
     AgentDiscover,
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from mq9_mcp.routing.encoder import Encoder
 
 FOLLOW_S = 0.05
+LEARN_S = 1.0  # ended tasks are looked at together
 FetchCard = Callable[[str], Awaitable[dict[str, Any]]]
 
 
@@ -51,9 +54,13 @@ class Agents:
         self._engine = engine
         self._fetch_card = fetch_card
         self._stop = stop
-        self._encodes = encoder is not None
+        self._encoder = encoder
+        self._changing: asyncio.Task[None] | None = None
+        self.change = Change()
         self._following: asyncio.Task[None] | None = None
+        self._learning_soon: asyncio.Task[None] | None = None
         self.index = AgentIndex(encoder, engine)
+        self.learning = Learning(engine, self.index)
 
     async def prepare(self, command: Command, ask: Ask) -> None:
         """Bring into ``ask`` what ``command`` needs from outside of the state."""
@@ -72,12 +79,21 @@ class Agents:
     async def follow(self) -> None:
         """Know the agents as they are registered now; what is new is embedded in the background."""
         registry = await self._engine.registry(self.index.mark)
-        if registry is not None:
-            self.index.follow(registry.mark, registry.cards)
+        if registry is None:
+            return
+        first = self.index.mark is None
+        new = self.index.follow(registry.mark, registry.cards)
+        if self.change.index is not None:
+            self.change.index.follow(registry.mark, registry.cards)
+        if first and new and self._encoder is not None:
+            change = self._go_through(self._encoder)
+            self._changing = asyncio.get_running_loop().create_task(change, name="mq9-change")
+        if new:
+            await self.learning.look(new)
 
     def follow_soon(self) -> None:
         """Know the agents soon, so that those who ask for them need not wait for their embedding."""
-        if self._encodes and (self._following is None or self._following.done()):
+        if self._encoder is not None and (self._following is None or self._following.done()):
             self._following = asyncio.get_running_loop().create_task(self._follow_later(), name="mq9-follow")
 
     async def _follow_later(self) -> None:
@@ -87,17 +103,54 @@ class Agents:
         if not self._stop.is_set():
             await self.follow()
 
+    def learn_soon(self) -> None:
+        """A task may have ended: look in a moment, at all that ended until then."""
+        if self.index.mark is not None and (self._learning_soon is None or self._learning_soon.done()):
+            looking = self._learn_later()
+            self._learning_soon = asyncio.get_running_loop().create_task(looking, name="mq9-learning")
+
+    async def _learn_later(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stop.wait(), LEARN_S)
+        if not self._stop.is_set():
+            with contextlib.suppress(Unavailable):  # the next look learns it
+                await self.learning.look(())
+
+    async def _go_through(self, encoder: Encoder) -> None:
+        with contextlib.suppress(Unavailable):  # then keywords speak while the new model embeds
+            await self.change.go_through(self._engine, encoder, self.index)
+
     async def close(self) -> None:
         """Stop what goes on in the background."""
-        if self._following is not None:
-            self._following.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._following
+        for task in (self._following, self._learning_soon, self._changing):
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
         await self.index.close()
 
     async def _rank(self, texts: Sequence[str]) -> dict[str, dict[str, Match]]:
         await self.follow()
-        return {text: await self.index.rank(text) for text in dict.fromkeys(texts)}
+        return {text: await self.rank(text) for text in dict.fromkeys(texts)}
+
+    async def rank(self, text: str) -> dict[str, Match]:
+        """The agents that come into question for ``text``, and how each did of late."""
+        return self._standing(await (self.change.index or self.index).rank(text))
+
+    async def one_model(self) -> None:
+        """Return when no model of before answers in place of the one that is used now."""
+        if self._changing is not None:
+            await asyncio.wait({self._changing})
+
+    def _standing(self, ranking: dict[str, Match]) -> dict[str, Match]:
+        """The ranking with how each agent did of late."""
+        known = self.learning.standing
+        if not known:
+            return ranking
+        return {
+            agent: one._replace(standing=known[agent]) if agent in known else one
+            for agent, one in ranking.items()
+        }
 
     async def _card(self, url: str) -> dict[str, Any]:
         """The card at ``url``; a broker that stops does not wait for it."""

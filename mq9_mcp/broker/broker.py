@@ -13,6 +13,7 @@ from mq9_mcp.broker.agents import Agents, FetchCard, prepared
 from mq9_mcp.broker.arguments import read_arguments
 from mq9_mcp.broker.bell import Bell, Ring
 from mq9_mcp.broker.clock import Clock
+from mq9_mcp.broker.learning import teaches
 from mq9_mcp.broker.parking import Parking
 from mq9_mcp.broker.receipts import send_and_wait
 from mq9_mcp.broker.secret import secrets
@@ -100,6 +101,8 @@ class Broker:
                 reply = await self.engine.execute(caller, command, ask)
                 if type(command) is AgentRegister:
                     self.agents.follow_soon()
+                elif teaches(command):
+                    self.agents.learn_soon()
             outcome = OK
             return reply
         except Mq9Error as error:

@@ -120,6 +120,7 @@ class Parking:
             self._known, self._held = {}, set()
             return
         await self._home.agents.follow()
+        await self._home.agents.one_model()  # vectors of two models say nothing of each other
         came, embedded = [*arrivals.came], self._embedded
         self._embedded = set()
         try:
@@ -153,7 +154,7 @@ class Parking:
             with contextlib.suppress(Unavailable):  # the engine fails at this text: it waits for others
                 if vectors[one.id] is None:
                     vectors[one.id] = await index.vector(one.text)
-                rankings[one.text] = await index.rank(one.text)
+                rankings[one.text] = await home.agents.rank(one.text)
             await asyncio.sleep(0)  # others take their turn
         ids = [one.id for one in messages if one.text in rankings]
         with home.busy():

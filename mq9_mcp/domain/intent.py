@@ -39,10 +39,21 @@ class Candidate(NamedTuple):
         return -self.match.score, self.agent.name
 
     @property
-    def readiness(self) -> tuple[int, float, float, str]:
-        """The readiest first: by status, load, score, name."""
+    def readiness(self) -> tuple[int, float, float, int, float, str]:
+        """The readiest first: by status, load, success, pace, score, name."""
         load = self.agent.load if self.agent.load is not None else LOAD_UNKNOWN
-        return STATUSES.index(self.agent.status), round(load, 1), *self.order
+        done = self.match.standing
+        status = STATUSES.index(self.agent.status)
+        return status, round(load, 1), -done.success, done.pace, *self.order
+
+    @property
+    def state(self) -> str:
+        """What the choice among near-equals looks at, in words."""
+        agent, done = self.agent, self.match.standing
+        said = agent.status if agent.load is None else f"{agent.status}, load {agent.load}"
+        if ended := done.completed + done.failed:
+            said += f", {done.completed} of {ended} tasks done"
+        return f"{said} in {done.took_ms / 1000:.1f} s" if done.completed else said
 
 
 class Choice(NamedTuple):
@@ -161,9 +172,7 @@ def _reason(best: Candidate, near: list[Candidate]) -> str:
     if len(near) == 1:
         return best.match.reason
     others = ", ".join(repr(one.agent.name) for one in near if one is not best)
-    agent = best.agent
-    state = agent.status if agent.load is None else f"{agent.status}, load {agent.load}"
-    return f"{best.match.reason}; as good as {others}, chosen for being {state}"
+    return f"{best.match.reason}; as good as {others}, chosen for being {best.state}"
 
 
 def _lost(one: Candidate, best: Candidate) -> str:
@@ -173,10 +182,9 @@ def _lost(one: Candidate, best: Candidate) -> str:
     behind = best.match.score - one.match.score
     if behind > NEAR:
         return f"{one.match.reason}; {behind:.2f} behind"
-    if one.readiness[:2] == best.readiness[:2]:
+    if one.readiness[:4] == best.readiness[:4]:
         return f"{one.match.reason}; nearly the same, and not the first"
-    state = one.agent.status if one.agent.load is None else f"{one.agent.status}, load {one.agent.load}"
-    return f"{one.match.reason}; nearly the same, but {state}"
+    return f"{one.match.reason}; nearly the same, but {one.state}"
 
 
 def _view(one: Candidate, reason: str) -> dict[str, Any]:

@@ -77,6 +77,16 @@ LIMITS: dict[str, Limit] = {
     "card_redirects_max": Limit(3, "redirects", "To https, to www and to the right path; more is a loop."),
     "skill_tags_max": Limit(32, "tags a skill", "Cards from elsewhere have more tags than messages."),
     "skill_examples_max": Limit(64, "examples a skill", "Beyond it examples do not find better."),
+    "learnt_requests_max": Limit(
+        48, "requests an agent", "What was done of late; more examples find hardly better."
+    ),
+    "learnt_asker_requests_max": Limit(
+        24, "requests of one asker", "Nobody alone says what an agent is known for."
+    ),
+    "learnt_request_characters_max": Limit(
+        1_000, "characters", "A model reads the first 256 pieces of words."
+    ),
+    "outcomes_max": Limit(100, "ended tasks an agent", "How it did of late, not long ago."),
     "discover_text_characters_max": Limit(
         2_000, "characters", "A request in words; a paragraph describes any."
     ),

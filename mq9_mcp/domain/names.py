@@ -14,6 +14,7 @@ ADDRESS_PATTERN = r"^(?!.*\.\.)[a-z0-9](?:[a-z0-9._-]{0,94}[a-z0-9])?(?!\n)$"
 NAME_PATTERN = r"^[^\x00-\x1f\x7f\ud800-\udfff]+(?!\n)$"
 TEXT_PATTERN = r"^[^\ud800-\udfff]*$"  # anything that can be written as UTF-8
 BROKER_PREFIX = "mq9."
+LOCAL = "local"  # the principal of all who call on loopback without keys
 BROKER = "mq9"  # the principal that the broker itself is
 PARKED = "mq9.parked"  # the broker's own mailbox of work for which no agent was there
 DEFAULT_GROUP = "default"

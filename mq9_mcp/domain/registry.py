@@ -55,6 +55,27 @@ def skill_named(agent: Agent, wish: str) -> Skill | None:
     return None
 
 
+class Standing(NamedTuple):
+    """How an agent did of late."""
+
+    completed: int
+    failed: int
+    took_ms: int  # the median of what was completed
+
+    @property
+    def success(self) -> float:
+        """The share of tasks that were completed, in tenths; who has none stands in the middle."""
+        return round((self.completed + 1) / (self.completed + self.failed + 2), 1)
+
+    @property
+    def pace(self) -> int:
+        """The time that a task takes, in steps of twice as long."""
+        return self.took_ms.bit_length()
+
+
+UNKNOWN = Standing(0, 0, 60_000)
+
+
 class Match(NamedTuple):
     """How well an agent fits a text: 0 to 1, why, and the id of the skill that fits best.
 
@@ -70,6 +91,7 @@ class Match(NamedTuple):
     keywords: float = 0.0
     needed: float = 0.0
     examples: int = 0
+    standing: Standing = UNKNOWN
 
 
 class Heartbeat(NamedTuple):

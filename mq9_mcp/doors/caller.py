@@ -6,11 +6,10 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from mq9_mcp.domain.errors import Refused
-from mq9_mcp.domain.names import check_new_address
+from mq9_mcp.domain.names import LOCAL, check_new_address
 from mq9_mcp.domain.state import Caller
 
 AGENT_HEADER = "mq9-agent"
-LOCAL = "local"
 _AGENT = AGENT_HEADER.encode()
 _CREDENTIAL = b"authorization"
 _REMEMBERED = 4096  # callers; others are made anew with each call

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 from mq9_mcp.domain.commands import Command
 from mq9_mcp.domain.events import Event
+from mq9_mcp.domain.outcome import Outcomes
 from mq9_mcp.domain.plan import Ask
 from mq9_mcp.domain.shown import Places
 from mq9_mcp.domain.spread import Spread
@@ -134,10 +135,16 @@ class Engine(Protocol):
     async def parked(self, after: int) -> Arrivals:
         """What waits for an agent, and the agents that came after record ``after``."""
 
+    async def outcomes(self, after: int, agents: Collection[str]) -> Outcomes:
+        """How tasks of agents ended of late, of each that is named or had one end at ``after`` or later."""
+
     async def find_vectors(
         self, model: str, version: str, hashes: Sequence[bytes]
     ) -> dict[bytes, Sequence[float]]:
         """The vectors of the texts with these hashes, as far as they are kept."""
+
+    async def vector_models(self) -> dict[tuple[str, str], int]:
+        """How many vectors are kept, by model and version."""
 
     async def keep_vectors(self, model: str, version: str, vectors: Mapping[bytes, Sequence[float]]) -> None:
         """Keep vectors by the hash of their text; they may be lost, and are then made again."""

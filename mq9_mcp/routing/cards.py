@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
 
 _HUMPS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _JOINTS = re.compile(r"[_\-\s]+")
+WISH = "I need {}"  # a skill as somebody asks for it
 
 
 class Skill(msgspec.Struct):
@@ -35,11 +35,11 @@ class Card(msgspec.Struct):
 
 
 class SkillTexts(NamedTuple):
-    """A skill to be embedded: the text that says what it is, and requests that it serves."""
+    """A skill to be embedded: the texts that say what it is, and requests that it serves."""
 
     id: str | None  # None for the agent as a whole, where the card names no skills
     name: str
-    text: str
+    texts: tuple[str, ...]
     examples: tuple[str, ...]
 
 
@@ -53,15 +53,15 @@ class CardTexts(NamedTuple):
         """Every text once."""
         texts = [self.head]
         for skill in self.skills:
-            texts += [skill.text, *skill.examples]
+            texts += [*skill.texts, *skill.examples]
         return list(dict.fromkeys(texts))
 
 
 _decode = msgspec.json.Decoder(Card).decode
 
 
-def read_card(text: str, learnt: Mapping[str, Sequence[str]] | None = None) -> Card:
-    """A card as ranking sees it: with at least one skill, and with ``learnt`` requests by skill id.
+def read_card(text: str) -> Card:
+    """A card as ranking sees it: with at least one skill.
 
     A card that names no skills is one skill as a whole, whose id is empty.
     """
@@ -69,8 +69,7 @@ def read_card(text: str, learnt: Mapping[str, Sequence[str]] | None = None) -> C
     if not card.skills:
         card.skills = [Skill("", card.name, card.description)]
     for skill in card.skills:
-        more = (learnt or {}).get(skill.id, ())
-        skill.examples = list(dict.fromkeys([*skill.examples, *more]))
+        skill.examples = list(dict.fromkeys(skill.examples))
     return card
 
 
@@ -85,6 +84,7 @@ def texts_of(card: Card) -> CardTexts:
     head = f"{agent}: {card.description}"
     skills = []
     for skill in card.skills:
-        text = f"{agent}: {spoken(skill.name)}: {skill.description}" if skill.id else head
-        skills.append(SkillTexts(skill.id or None, skill.name, text, tuple(skill.examples)))
+        name = spoken(skill.name)
+        said = (f"{agent}: {name}: {skill.description}", WISH.format(name)) if skill.id else (head,)
+        skills.append(SkillTexts(skill.id or None, skill.name, said, tuple(skill.examples)))
     return CardTexts(head, tuple(skills))

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from mq9_mcp.routing.seam import MINILM as NAME
 from mq9_mcp.routing.seam import CannotLoad, Model, Vectors
 from mq9_mcp.routing.wordpiece import WordPiece
 
@@ -41,7 +42,7 @@ class MiniLM:
         except Exception as error:  # the library has no kind of its own for what it cannot read
             raise CannotLoad(f"{folder / MODEL_FILE} cannot be used: {error}") from error
         self._tokens = WordPiece(folder / VOCABULARY_FILE)
-        self.model = Model("all-MiniLM-L6-v2-int8", _sums(folder)[MODEL_FILE][:12])
+        self.model = Model(NAME, _sums(folder)[MODEL_FILE][:12])
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """A vector of length 1 for each text."""

@@ -35,10 +35,14 @@ class _Job(NamedTuple):
 
 
 class Encoder:
-    """Embeds for a broker; ``load`` makes the engine, in the thread, at the first text or ``warm``."""
+    """Embeds for a broker; ``load`` makes the engine, in the thread, when it is needed.
 
-    def __init__(self, load: Load) -> None:
+    ``formerly`` gives what loads a model by the name that its vectors were kept under.
+    """
+
+    def __init__(self, load: Load, formerly: Callable[[str], Load | None] | None = None) -> None:
         self._load = load
+        self._formerly = formerly
         self._embedder: Embedder | None = None
         self._trouble: str | None = None
         self._known: OrderedDict[bytes, Vectors] = OrderedDict()
@@ -58,6 +62,11 @@ class Encoder:
     def trouble(self) -> str | None:
         """Why there are no vectors, if there are none."""
         return self._trouble
+
+    def former(self, model: str) -> Encoder | None:
+        """One for the model of that name, if it can be had here."""
+        load = self._formerly(model) if self._formerly is not None else None
+        return Encoder(load) if load is not None else None
 
     async def ready(self) -> Model | None:
         """Load the engine if it is not; None if it cannot be."""

@@ -17,6 +17,7 @@ from mq9_mcp.domain.registry import Match
 from mq9_mcp.routing.cards import Card, CardTexts, read_card, texts_of
 from mq9_mcp.routing.encoder import text_hash
 from mq9_mcp.routing.keywords import Keywords
+from mq9_mcp.routing.learnt import placed_by_meaning, placed_by_words, with_learnt
 
 if TYPE_CHECKING:  # numpy is slow to import: it comes with the engine, after the start
     from mq9_mcp.routing.encoder import Encoder
@@ -54,31 +55,42 @@ class AgentIndex:
         self._ranking: Ranking | None = None
         self._cards: dict[str, str] = {}
         self._read: dict[str, Card] = {}
-        self._learnt: dict[str, Mapping[str, Sequence[str]]] = {}
-        self._to_embed: dict[str, None] = {}
+        self._learnt: dict[str, tuple[str, ...]] = {}
+        self._to_embed: dict[str, bool] = {}  # whether the card is another one, or only what was learnt
         self._embedding: asyncio.Task[None] | None = None
         self._stale = False  # vectors were kept since the shelf was pruned
         self.embedded: Callable[[str], None] | None = None  # told each agent that can be found by meaning now
 
-    def follow(self, mark: object, cards: Mapping[str, str]) -> None:
-        """Bring the index up to date: only cards that are others than before are read."""
+    @property
+    def cards(self) -> Mapping[str, str]:
+        """The cards that are known."""
+        return self._cards
+
+    @property
+    def learnt(self) -> Mapping[str, Sequence[str]]:
+        """The requests that agents served."""
+        return self._learnt
+
+    def follow(self, mark: object, cards: Mapping[str, str]) -> list[str]:
+        """Bring the index up to date: only cards that are others than before are read. Returns who is new."""
+        new = [agent for agent in cards if agent not in self._cards]
         for agent in self._cards.keys() - cards.keys():
             self._forget(agent)
         for agent, card in cards.items():
             if self._cards.get(agent) != card:
                 self._cards[agent] = card
-                self._take_in(agent)
+                self._take_in(agent, True)
         self.mark = mark
         self._embed_soon()
+        return new
 
-    def learn(self, agent: str, examples: Mapping[str, Sequence[str]]) -> None:
-        """The agent has served these requests, by the id of the skill ("" where its card names none)."""
-        if self._learnt.get(agent, {}) == examples:
+    def learn(self, agent: str, requests: Sequence[str]) -> None:
+        """A registered agent has served these requests; what it served before counts no more."""
+        if agent not in self._cards or self._learnt.get(agent, ()) == tuple(requests):
             return
-        self._learnt[agent] = examples
-        if agent in self._cards:
-            self._take_in(agent)
-            self._embed_soon()
+        self._learnt[agent] = tuple(requests)
+        self._take_in(agent, self._to_embed.get(agent, False))
+        self._embed_soon()
 
     async def rank(self, text: str) -> dict[str, Match]:
         """Which agents fit ``text``, and how well; raises ``Unavailable`` if the engine fails at it."""
@@ -86,7 +98,7 @@ class AgentIndex:
             why = self._encoder.trouble if self._encoder is not None else None
             return _said(self.keywords.rank(text), f"{ONLY_KEYWORDS}{f' ({why})' if why else ''}")
         [query] = await self._encoder.embed([text])
-        if 0 < len(self._to_embed) <= FEW:
+        if 0 < sum(self._to_embed.values()) <= FEW:
             with contextlib.suppress(TimeoutError):  # whoever came just now is there in a moment
                 await asyncio.wait_for(self.settled(), FEW_WAIT_S)
         found = self._ranking.rank(text, query, self.keywords) if self._ranking is not None else {}
@@ -136,10 +148,10 @@ class AgentIndex:
         if self._encoder is not None:
             await asyncio.to_thread(self._encoder.close)
 
-    def _take_in(self, agent: str) -> None:
-        card = self._read[agent] = read_card(self._cards[agent], self._learnt.get(agent))
-        self.keywords.learn(agent, card)
-        self._to_embed[agent] = None
+    def _take_in(self, agent: str, new_card: bool) -> None:
+        card = self._read[agent] = read_card(self._cards[agent])
+        self.keywords.learn(agent, card, placed_by_words(card, self._learnt.get(agent, ())))
+        self._to_embed[agent] = new_card
 
     def _forget(self, agent: str) -> None:
         del self._cards[agent], self._read[agent]
@@ -164,9 +176,10 @@ class AgentIndex:
             return
         while self._to_embed:
             agent = next(iter(self._to_embed))
-            card = self._read[agent]
+            card, learnt = self._read[agent], self._learnt.get(agent, ())
+            texts = texts_of(card)
             try:
-                vectors = await self._vectors(model, texts_of(card).all())
+                vectors = await self._vectors(model, list(dict.fromkeys([*texts.all(), *learnt])))
             except Unavailable as error:  # the keywords of this one speak until its card is another one
                 log.warning("%s is found by keywords alone: %s", agent, error.message)
                 vectors = {}
@@ -174,14 +187,17 @@ class AgentIndex:
                 continue  # it is another card by now
             del self._to_embed[agent]
             if vectors:
-                self._put(agent, texts_of(card), vectors)
+                placed = placed_by_meaning(texts, vectors, learnt)
+                self.keywords.learn(agent, card, placed)
+                self._put(agent, with_learnt(texts, placed), vectors)
                 if self.embedded is not None:
                     self.embedded(agent)
         if self._stale and self._shelf is not None:  # what other cards and models had is of no use
             self._stale = False
-            texts = {text for card in self._read.values() for text in texts_of(card).all()}
+            known = {text for card in self._read.values() for text in texts_of(card).all()}
+            known.update(text for learnt in self._learnt.values() for text in learnt)
             with contextlib.suppress(Unavailable):
-                await self._shelf.prune_vectors(*model, [text_hash(text) for text in sorted(texts)])
+                await self._shelf.prune_vectors(*model, [text_hash(text) for text in sorted(known)])
 
     async def _vectors(self, model: Model, texts: Sequence[str]) -> dict[str, Vectors]:
         """A vector for each text: from the shelf where it has them, else made and put there."""
@@ -205,19 +221,13 @@ class AgentIndex:
         return {text: made[text] if text in made else known[hashes[text]] for text in texts}
 
     def _put(self, agent: str, texts: CardTexts, vectors: Mapping[str, Vectors]) -> None:
-        import numpy as np
-
         from mq9_mcp.routing.ranking import Ranking
-        from mq9_mcp.routing.skills import skill_row
+        from mq9_mcp.routing.skills import skill_rows
 
-        rows = [
-            skill_row(one.id, one.name, np.stack([vectors[text] for text in (one.text, *one.examples)]))
-            for one in texts.skills
-        ]
         head = vectors[texts.head]
         if self._ranking is None:
             self._ranking = Ranking(len(head))
-        self._ranking.skills.put(agent, head, rows)
+        self._ranking.skills.put(agent, head, skill_rows(texts, vectors))
 
 
 def _said(ranking: dict[str, Match], how: str) -> dict[str, Match]:

@@ -11,6 +11,7 @@ from math import log
 
 from mq9_mcp.domain.registry import Match
 from mq9_mcp.routing.cards import Card, Skill, spoken
+from mq9_mcp.routing.learnt import Placed
 from mq9_mcp.routing.words import words
 
 SATURATION = 1.2  # how soon a word said again adds little
@@ -19,26 +20,28 @@ NAME, TAG, TEXT = 3, 2, 1  # how much a word counts by where it stands
 ENOUGH = 0.3  # the least score that counts as fitting where keywords alone rank
 SAID_MOST = 3  # how much a word counts at most in one skill, however often it is said there
 SHOWN_MAX = 5  # words that a reason names
+NOTHING: Placed = {}
 
 
 class _Entry:
-    """A card as counted words."""
+    """A card as counted words, and those of requests that the agent served."""
 
-    def __init__(self, card: Card) -> None:
+    def __init__(self, card: Card, learnt: Placed) -> None:
         self.head = _count((_name(card.name), NAME), (card.description, TEXT))
         self.counts = Counter(self.head)
         self.skills: list[tuple[Skill, frozenset[str]]] = []
-        for skill in card.skills:
-            examples = " ".join(skill.examples)
-            if not skill.id:  # the card as a whole
-                self.counts += _count((examples, TEXT))
-                continue
-            named = f"{_name(skill.name)} {_name(skill.id)}" if skill.id != skill.name else _name(skill.name)
-            counts = _count(
-                (named, NAME), (" ".join(skill.tags), TAG), (skill.description, TEXT), (examples, TEXT)
-            )
-            self.counts += counts
-            self.skills.append((skill, frozenset(counts)))
+        own = set(self.head)
+        for number, skill in enumerate(card.skills):
+            said = [(" ".join(skill.examples), TEXT)]
+            if skill.id:  # else it is the card as a whole
+                named = (
+                    f"{_name(skill.name)} {_name(skill.id)}" if skill.id != skill.name else _name(skill.name)
+                )
+                said += [(named, NAME), (" ".join(skill.tags), TAG), (skill.description, TEXT)]
+                self.skills.append((skill, frozenset(_count(*said))))
+            own.update(_count(*said))
+            self.counts += _count(*said, (" ".join(learnt.get(number, ())), TEXT))
+        self.shown = frozenset(own)  # words of what others asked are for nobody to see
         self.length = sum(self.counts.values())
 
 
@@ -64,10 +67,10 @@ class Keywords:
         self._places: dict[str, set[str]] = {}  # word: agents
         self._length = 0
 
-    def learn(self, agent: str, card: Card) -> None:
-        """Take in the card of an agent, in place of the one before."""
+    def learn(self, agent: str, card: Card, learnt: Placed = NOTHING) -> None:
+        """Take in the card of an agent and requests that it served, in place of those before."""
         self.forget(agent)
-        entry = self._entries[agent] = _Entry(card)
+        entry = self._entries[agent] = _Entry(card, learnt)
         self._length += entry.length
         for word in entry.counts:
             self._places.setdefault(word, set()).add(agent)
@@ -135,7 +138,7 @@ class Keywords:
 
 
 def _hits(entry: _Entry, worth: dict[str, float]) -> list[str]:
-    return sorted((word for word in worth if word in entry.counts), key=lambda word: (-worth[word], word))
+    return sorted((word for word in worth if word in entry.shown), key=lambda word: (-worth[word], word))
 
 
 def _match(entry: _Entry, worth: dict[str, float], score: float) -> Match:
@@ -150,5 +153,6 @@ def _match(entry: _Entry, worth: dict[str, float], score: float) -> Match:
     where = f"in skill {best.name!r}" if best is not None else "in its name and description"
     if best is not None and any(word in entry.head for word in hits):
         where += ", its name or description"
+    said = f"has {shown} {where}" if hits else "has words of requests that it served"
     skill_id = best.id if best is not None else None
-    return Match(score, f"has {shown} {where}", skill_id, fits=score >= ENOUGH, keywords=score, needed=ENOUGH)
+    return Match(score, said, skill_id, fits=score >= ENOUGH, keywords=score, needed=ENOUGH)

@@ -1,26 +1,46 @@
-"""The ranking: how near in meaning, how many words in common, whether that is enough, and why.
+"""The ranking: how near in meaning, what was served, how many words in common, whether that is enough, why.
 
 Pure: equal skills and an equal request give equal scores, whoever came first and whoever was here before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from mq9_mcp.domain.registry import Match
+from mq9_mcp.routing.contest import (
+    REQUESTS_MAX,
+    SERVED_MAX,
+    SKILLS_MAX,
+    Served,
+    alone,
+    contest,
+    word_marks,
+)
 from mq9_mcp.routing.keywords import Keywords
 from mq9_mcp.routing.seam import Vectors
-from mq9_mcp.routing.skills import Near, SkillIndex
+from mq9_mcp.routing.skills import HEAD_SHARE, Near, Place, SkillIndex
 
 NEAREST = 64  # agents that are looked at closely: by meaning so many, by their words some more
 KEYWORD_SHARE = 0.4  # what a request whose words all stand in a card adds to its nearness
+SERVED_HALF_AT = 10  # with so many examples a skill a contest counts half as much as nearness; few say little
+SERVED_LEAD = 2.0  # how much a contest counts where an agent's own skills are told apart
 ENOUGH, ENOUGH_MORE, HALF_AT = 0.30, 0.14, 4  # least cosine: without examples, what many add, half of it
+SERVED_SAID = 0.5  # a share of a contest that a reason tells
 DIGITS = 4
 
 
 def enough(examples: int) -> float:
     """The least cosine that counts as fitting: examples bring all requests nearer, the strange ones too."""
     return ENOUGH + ENOUGH_MORE * examples / (examples + HALF_AT)
+
+
+class Shares(NamedTuple):
+    """How much of a request is like what skills have served, by their places, and how much that counts."""
+
+    weight: float
+    of: dict[int, float]
 
 
 class Ranking:
@@ -32,39 +52,70 @@ class Ranking:
     def rank(self, text: str, query: Vectors, keywords: Keywords) -> dict[str, Match]:
         """The agents that come into question for ``text``, the likeliest ``NEAREST`` and some more."""
         chosen = dict.fromkeys([*self.skills.nearest(query, NEAREST), *keywords.rare(text, NEAREST)])
-        known = [agent for agent in chosen if agent in self.skills]
-        shares = keywords.shares(text, known)
+        near = {agent: self.skills.near(agent, query) for agent in chosen if agent in self.skills}
+        shares = keywords.shares(text, near)
+        served = self._served(text, query, near)
         return {
-            agent: self._match(self.skills.near(agent, query), shares[agent], keywords, agent, text)
-            for agent in known
+            agent: _match(one, shares[agent], served, keywords.common(text, agent))
+            for agent, one in near.items()
         }
 
     def may_fit(self, queries: Sequence[Vectors], agents: Sequence[str]) -> list[bool]:
         """For each query whether one of ``agents`` may be near enough; never False where it is."""
         return self.skills.any_near(queries, agents, enough)
 
-    def _match(self, near: Near, share: float, keywords: Keywords, agent: str, text: str) -> Match:
-        score = (near.nearness + KEYWORD_SHARE * share) / (1 + KEYWORD_SHARE)
-        needed = enough(near.skill.examples)
-        return Match(
-            score=round(min(max(score, 0.0), 1.0), DIGITS),
-            reason=_reason(near, needed, keywords.common(text, agent)),
-            skill=near.skill.id,
-            fits=near.cosine >= needed,
-            meaning=round(near.cosine, DIGITS),
-            keywords=round(share, DIGITS),
-            needed=round(needed, DIGITS),
-            examples=near.skill.examples,
-        )
+    def _served(self, text: str, query: Vectors, near: Mapping[str, Near]) -> Shares:
+        """What of the request is like what each of the nearest skills has served."""
+        every = [
+            (-shaped, agent, number, skill)
+            for agent, one in near.items()
+            for number, (shaped, skill) in enumerate(one.skills)
+        ]
+        places: list[int] = []
+        sides: list[Served] = []
+        room, examples = REQUESTS_MAX, 0
+        for _, _, _, skill in sorted(every, key=lambda one: one[:3])[:SKILLS_MAX]:
+            side = skill.served if skill.served is not None else alone(self.skills.vector(skill))
+            room -= min(len(side.vectors), SERVED_MAX)
+            if room < 0:
+                break
+            places.append(skill.place)
+            sides.append(side)
+            examples += skill.examples
+        if not examples:
+            return Shares(0.0, {})
+        square = (examples / len(sides)) ** 2
+        found = contest(query, word_marks(text), sides)
+        return Shares(square / (square + SERVED_HALF_AT**2), dict(zip(places, found, strict=True)))
 
 
-def _reason(near: Near, needed: float, words: Sequence[str]) -> str:
+def _match(near: Near, share: float, served: Shares, words: Sequence[str]) -> Match:
+    skills = [one + served.weight * served.of.get(skill.place, 0.0) for one, skill in near.skills]
+    leads = [one + SERVED_LEAD * served.of.get(skill.place, 0.0) for one, skill in near.skills]
+    skill = near.skills[max(range(len(leads)), key=lambda index: (leads[index], -index))][1]
+    nearness = (max(skills) + HEAD_SHARE * near.head) / (1 + HEAD_SHARE)
+    score = (nearness + KEYWORD_SHARE * share) / (1 + KEYWORD_SHARE + served.weight)
+    needed = enough(skill.examples)
+    return Match(
+        score=round(min(max(score, 0.0), 1.0), DIGITS),
+        reason=_reason(skill, near.cosine, needed, served.of.get(skill.place, 0.0), words),
+        skill=skill.id,
+        fits=near.cosine >= needed,
+        meaning=round(near.cosine, DIGITS),
+        keywords=round(share, DIGITS),
+        needed=round(needed, DIGITS),
+        examples=skill.examples,
+    )
+
+
+def _reason(skill: Place, cosine: float, needed: float, served: float, words: Sequence[str]) -> str:
     """What speaks for the agent, and whether it is enough."""
-    what = f"skill {near.skill.name!r}" if near.skill.id is not None else "its name and description"
-    count = near.skill.examples
+    what = f"skill {skill.name!r}" if skill.id is not None else "its name and description"
+    count = skill.examples
     stand = f" ({count} example{'s' if count > 1 else ''})" if count else ""
-    said = f"means nearly the same as {what}" if near.cosine >= 0.7 else f"is near to {what}"
-    if near.cosine < needed:
+    said = f"means nearly the same as {what}" if cosine >= 0.7 else f"is near to {what}"
+    if cosine < needed:
         said = f"is far from {what}"
     shown = ", ".join(repr(word) for word in words)
-    return f"{said}{stand}: {near.cosine:.2f} of {needed:.2f}" + (f"; has {shown}" if shown else "")
+    like = f"; like what it serves and others do not: {served:.2f}" if served >= SERVED_SAID else ""
+    return f"{said}{stand}: {cosine:.2f} of {needed:.2f}{like}" + (f"; has {shown}" if shown else "")

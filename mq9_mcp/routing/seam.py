@@ -19,6 +19,9 @@ class Model(NamedTuple):
     version: str
 
 
+MINILM = "all-MiniLM-L6-v2-int8"  # the model that ships
+
+
 class Embedder(Protocol):
     """Makes vectors; called in a thread of its own, by one caller at a time."""
 

@@ -1,24 +1,28 @@
 """The vectors of all skills in memory, and how near each agent's best skill is to a request.
 
-A skill is one vector: the mean of its text and its examples. Its nearness is the cosine, brought to what
-the spread of its examples says: a request lies nearer to the middle of a narrow skill than of a wide one.
-How wide is estimated, with a wide guess that gives way as examples come, so that no card gains much by it.
+A skill is one vector: the mean of its text and its examples; the text is what the card says, and half as
+much the wish for it. Its nearness is the cosine, brought to what the spread of its examples says: a
+request lies nearer to the middle of a narrow skill than of a wide one. How wide is estimated, with a wide
+guess that gives way as examples come, so that no card gains much by it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from mq9_mcp.routing.cards import CardTexts
+from mq9_mcp.routing.contest import Served, served
 from mq9_mcp.routing.seam import Vectors
 
 GUESS = 0.45  # how alike two requests of one skill are, before examples tell
 GUESS_WEIGHT = 5.0  # examples that the guess counts as
 ALIKE_LEAST, ALIKE_MOST = 0.3, 0.8
-HEAD_SHARE = 0.2  # how much the agent as a whole counts beside the skill
+WISH_SHARE = 0.5  # how much the wish for a skill counts beside what the card says of it
+HEAD_SHARE = 0.15  # how much the agent as a whole counts beside the skill
 ROWS_FIRST = 64
 HAIR = 1e-3  # sums in another order differ by less
 Array = npt.NDArray[Any]
@@ -33,14 +37,15 @@ class SkillRow(NamedTuple):
     vector: Vectors  # of length 1
     examples: int
     centre: float  # how far the middle of its requests is thought to lie from the origin
+    served: Served | None = None  # its examples one by one
 
 
 class Near(NamedTuple):
     """How near an agent is to a request."""
 
-    nearness: float  # what agents are compared by
+    head: float  # the cosine of the agent as a whole
     cosine: float  # the highest of its skills, as the model has it
-    skill: Place  # the skill that is nearest
+    skills: list[tuple[float, Place]]  # each with its nearness
 
 
 class Place(NamedTuple):
@@ -51,6 +56,19 @@ class Place(NamedTuple):
     name: str
     examples: int
     centre: float
+    served: Served | None
+
+
+def skill_rows(texts: CardTexts, vectors: Mapping[str, Vectors]) -> list[SkillRow]:
+    """The skills of a card from the vectors of its texts."""
+    rows = []
+    for one in texts.skills:
+        first = _direction([vectors[text] for text in one.texts])
+        row = skill_row(one.id, one.name, np.stack([first, *(vectors[text] for text in one.examples)]))
+        if one.examples:
+            row = row._replace(served=served(first, one.examples, vectors))
+        rows.append(row)
+    return rows
 
 
 def skill_row(id: str | None, name: str, vectors: Vectors) -> SkillRow:
@@ -100,7 +118,7 @@ class SkillIndex:
             place = self._free.pop()
             self._vectors[place], self._owners[place] = row.vector, slot
             self._scale[place], self._shift[place] = _shape(row.centre)
-            taken.append(Place(place, row.id, row.name, row.examples, row.centre))
+            taken.append(Place(place, row.id, row.name, row.examples, row.centre, row.served))
         self._agents[agent] = (slot, taken)
 
     def drop(self, agent: str) -> None:
@@ -138,9 +156,12 @@ class SkillIndex:
         for cosine, row in zip(cosines, rows, strict=True):
             scale, shift = _shape(row.centre)
             shaped.append(cosine * scale + shift)
-        best = max(range(len(rows)), key=lambda index: (shaped[index], -index))
-        nearness = (shaped[best] + HEAD_SHARE * _dot(self._heads[slot], query)) / (1 + HEAD_SHARE)
-        return Near(nearness, max(cosines), rows[best])
+        return Near(_dot(self._heads[slot], query), max(cosines), list(zip(shaped, rows, strict=True)))
+
+    def vector(self, one: Place) -> Vectors:
+        """The vector of a skill."""
+        found: Vectors = self._vectors[one.place]
+        return found
 
     def any_near(
         self, queries: Sequence[Vectors], agents: Sequence[str], least: Callable[[int], float]
@@ -174,6 +195,13 @@ class SkillIndex:
         self._heads = _wider(self._heads, size)
         self._names += [None] * size
         self._free_heads = list(range(2 * size - 1, size - 1, -1))
+
+
+def _direction(vectors: Sequence[Vectors]) -> Vectors:
+    """The mean of what says a skill, the first in full, at length 1."""
+    total = vectors[0].astype(np.float64) + WISH_SHARE * sum(one.astype(np.float64) for one in vectors[1:])
+    found: Vectors = (total / max(float(total @ total) ** 0.5, 1e-9)).astype(np.float32)
+    return found
 
 
 def _shape(centre: float) -> tuple[float, float]:

@@ -44,8 +44,8 @@ from mq9_mcp.hosted.hosting import Hosting
 from mq9_mcp.peers.cards import CardFetcher
 from mq9_mcp.peers.reach import Reach, read_networks
 from mq9_mcp.routing.encoder import Encoder
-from mq9_mcp.routing.seam import Embedder
 from mq9_mcp.serve.logs import set_up_logs, take_down_logs
+from mq9_mcp.serve.meaning import embedder, formerly
 from mq9_mcp.settings import Settings
 
 OK, FAILED, USAGE, DAMAGED = 0, 1, 2, 3
@@ -186,7 +186,8 @@ async def serve(settings: Settings, ready: Callable[[str], None], any_port: bool
         )
         reach = Reach(read_networks(settings.card_networks))
         fetch_card = CardFetcher(reach)
-        encoder = _encoder(settings.embedding)
+        loads = embedder(settings.embedding)
+        encoder = Encoder(loads, formerly) if loads is not None else None
         broker = await start_broker(engine, None, settings.waiting_max, fetch_card, encoder)
         broker.tally.slow_s = settings.slow_call_s
         door = _mcp_door(broker, settings)
@@ -220,17 +221,6 @@ async def serve(settings: Settings, ready: Callable[[str], None], any_port: bool
         finally:
             server.stop_listening()
             await server.close_broker()
-
-
-def _encoder(name: str) -> Encoder | None:
-    """What makes vectors; it is loaded when callers are answered already."""
-    return None if name == "keywords" else Encoder(_minilm)
-
-
-def _minilm() -> Embedder:
-    from mq9_mcp.routing.embedding import MiniLM  # slow to import
-
-    return MiniLM()
 
 
 def _url(host: str, port: int) -> str:

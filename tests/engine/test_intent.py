@@ -310,14 +310,14 @@ def test_vectors_outlive_a_restart_and_those_of_others_are_dropped(tmp_path: Pat
         await desk.call("agent_unregister", name="billing")
         await desk.call("agent_register", name="late", card=short("Late", skill("Snow")))
         await desk.settle_index()
-        assert await kept(desk) == made - 4 + 2, "what billing alone had is gone"
+        assert await kept(desk) == made - 6 + 3, "what billing alone had is gone"
         engine.model = Model("bag", "2")
         engine.asked.clear()
         await desk.restart()
         assert (await desk.intent("tells rain, wind and sun"))["mailbox"] == "weather"
         await desk.settle_index()
         assert engine.asked, "another version's vectors do not compare"
-        assert await kept(desk) == made - 4 + 2
+        assert await kept(desk) == made - 6 + 3
 
     run(body, tmp_path, engine)
 

@@ -11,9 +11,10 @@ import pytest
 
 from mq9_mcp.domain.registry import Match
 from mq9_mcp.routing.cards import read_card, spoken, texts_of
+from mq9_mcp.routing.contest import WIDTH, Served, contest
 from mq9_mcp.routing.keywords import Keywords
 from mq9_mcp.routing.ranking import KEYWORD_SHARE, Ranking, enough
-from mq9_mcp.routing.skills import ROWS_FIRST, SkillIndex, skill_row
+from mq9_mcp.routing.skills import ROWS_FIRST, SkillIndex, skill_row, skill_rows
 from tests.engine.cards import Card, short, skill
 from tests.routing.meaning import OFFICE, minilm
 
@@ -27,10 +28,8 @@ def ranked(text: str, cards: dict[str, Card]) -> dict[str, Match]:
         skills = [{"id": one["name"].lower(), **one} for one in raw["skills"]]
         card = read_card(msgspec.json.encode({**raw, "skills": skills}).decode())
         texts = texts_of(card)
-        rows = [
-            skill_row(one.id, one.name, minilm().embed((one.text, *one.examples))) for one in texts.skills
-        ]
-        ranking.skills.put(name, minilm().embed([texts.head])[0], rows)
+        vectors = {text: minilm().embed([text])[0] for text in texts.all()}
+        ranking.skills.put(name, vectors[texts.head], skill_rows(texts, vectors))
         keywords.learn(name, card)
     return ranking.rank(text, minilm().embed([text])[0], keywords)
 
@@ -101,7 +100,7 @@ def test_rows_are_used_again_and_grow() -> None:
         assert index.nearest(one, 1) == [name]
         near = index.near(name, one)
         assert near.cosine == pytest.approx(1)
-        assert near.skill.id == "s"
+        assert max(near.skills, key=lambda one: one[0])[1].id == "s"
     assert sorted(index.nearest(known["a99"], 10**6)) == sorted(known)
 
 
@@ -112,3 +111,45 @@ def test_names_are_read_as_words() -> None:
         "PDF Reader",
         "plain",
     ]
+
+
+def test_examples_of_near_twins_are_told_apart_one_by_one() -> None:
+    """Two agents with one description: what each served says who is asked, and a contest is bounded."""
+    paid = [f"the invoice {n} was paid twice, give me the second payment back" for n in range(40)]
+    lost = [f"my parcel {n} never came, give me what I paid for it back" for n in range(40)]
+    cards = {
+        "double": short("Double", skill("Refunds", description="Gives money back.", examples=paid)),
+        "lost": short("Lost", skill("Refunds", description="Gives money back.", examples=lost)),
+    }
+    for asked, right in (
+        ("a parcel never came and I paid for it", "lost"),
+        ("the invoice was paid two times", "double"),
+    ):
+        found = ranked(asked, cards)
+        assert max(found, key=lambda name: found[name].score) == right
+        assert "like what it serves and others do not" in found[right].reason
+        bare = ranked(
+            asked, {**cards, right: short(right, skill("Refunds", description="Gives money back."))}
+        )
+        assert found[right].score > bare[right].score
+
+
+def test_a_contest_is_fair_to_those_who_say_the_same_often() -> None:
+    rng = np.random.default_rng(3)
+
+    def near(centre: Any, count: int) -> Any:
+        some = centre + 0.05 * rng.normal(size=(count, 384)).astype(np.float32)
+        return (some / np.linalg.norm(some, axis=1, keepdims=True)).astype(np.float32)
+
+    one, other = near(np.eye(384, dtype=np.float32)[0], 1), near(np.eye(384, dtype=np.float32)[1], 1)
+    asked = (one[0] + other[0]) / np.float32(np.linalg.norm(one[0] + other[0]))
+    marks = np.zeros(WIDTH, np.float32)
+
+    def side(rows: Any) -> Served:
+        return Served(rows, np.zeros((len(rows), WIDTH), np.float32))
+
+    even = contest(asked, marks, [side(one), side(other)])
+    loud = contest(asked, marks, [side(np.repeat(one, 60, 0)), side(other)])
+    assert even[0] == pytest.approx(even[1], abs=1e-6)
+    assert loud[0] - even[0] < 0.1, "sixty copies say hardly more than one"
+    assert contest(asked, marks, [side(np.repeat(one, 500, 0)), side(other)]) == pytest.approx(loud, abs=0.05)

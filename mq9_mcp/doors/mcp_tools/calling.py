@@ -6,8 +6,8 @@ from typing import Any
 
 from mcp.server.context import ServerRequestContext
 
+from mq9_mcp.domain.names import LOCAL
 from mq9_mcp.domain.state import Caller
-from mq9_mcp.doors.caller import LOCAL
 from mq9_mcp.doors.mcp_tools.exchange import EXCHANGE, Exchange
 from mq9_mcp.doors.mcp_tools.names import agent_of_client
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -30,36 +30,30 @@ from mq9_mcp.domain.group import decide_join, decide_revive, fetched_addresses, 
 from mq9_mcp.domain.lease import decide_fetch, enough, joined
 from mq9_mcp.domain.limits import limit
 from mq9_mcp.domain.mailbox import mailbox_view
-from mq9_mcp.domain.names import DEFAULT_GROUP, read_lease_token
+from mq9_mcp.domain.names import read_lease_token
 from mq9_mcp.domain.plan import Ask, Paged, Plan, Unprepared
 from mq9_mcp.domain.settle import close
-from mq9_mcp.domain.shown import Places
 from mq9_mcp.domain.state import NEVER, SYSTEM, Caller, Group, Mailbox
 from mq9_mcp.domain.task import Task
 from mq9_mcp.domain.task_commands import TaskCancel, TaskGet, TaskUpdate
 from mq9_mcp.domain.task_moves import follow_mail
 from mq9_mcp.domain.task_request import TaskRequest
-from mq9_mcp.engine.base import Arrivals, Committed, Figures, Listener, Registry
+from mq9_mcp.engine.base import Listener
 from mq9_mcp.engine.embedded import prepare
 from mq9_mcp.engine.embedded.disk import Disk
-from mq9_mcp.engine.embedded.figures import figures
 from mq9_mcp.engine.embedded.housekeeping import JOURNAL_BYTES, Housekeeping
 from mq9_mcp.engine.embedded.journal import SEGMENT_BYTES, not_written
-from mq9_mcp.engine.embedded.messages import copy_of
 from mq9_mcp.engine.embedded.notices import tell
-from mq9_mcp.engine.embedded.parked import arrivals
+from mq9_mcp.engine.embedded.reading import ReadingStore
 from mq9_mcp.engine.embedded.reads import FROM_TABLES
 from mq9_mcp.engine.embedded.replay import encode_events, rebase
-from mq9_mcp.engine.embedded.store import Store
 from mq9_mcp.engine.embedded.tables import MEMORY_LIMIT
 from mq9_mcp.engine.embedded.task_words import (
     put_words,
     task_history,
-    task_steps,
     task_view,
     task_view_from_tables,
 )
-from mq9_mcp.engine.embedded.vectors import find_vectors, keep_vectors, prune_vectors
 
 RESTART_LEASE_MS = limit("restart_lease_s") * 1000
 TASK_COMMANDS = (TaskGet, TaskUpdate, TaskCancel)  # their replies are a task
@@ -83,7 +77,7 @@ class _Nobody:
         """Nobody follows."""
 
 
-class EmbeddedEngine(Store):
+class EmbeddedEngine(ReadingStore):
     """Memory and DuckDB behind the seam of ``engine.base``; open one with ``await open_engine(...)``."""
 
     def __init__(
@@ -196,90 +190,10 @@ class EmbeddedEngine(Store):
         except Unavailable:
             return  # the next tick tries again
 
-    async def standing(self, message: int) -> tuple[str, int]:
-        """How far a message has come in the group ``default``, and the id of its first reply or 0."""
-        await self.durable()
-        replies = await self.read_row("reply_to_message", [message, message])
-        reply = int(replies[0] or 0)
-        mail = self.state.mails.get(message)
-        if mail is not None:
-            group = self.state.mailboxes[mail.mailbox].groups.get(DEFAULT_GROUP)
-            delivery = group.open.get(message) if group is not None else None
-            if delivery is not None and delivery.first_at:
-                return "leased", reply
-        row = await self.read_row("standing", [message])
-        if row is not None:
-            return str(row[0]), reply
-        known = await self.read_row("standing_message", [message])
-        if known is None:
-            return "canceled", reply
-        return known[0] or "stored", reply
-
-    async def copies(self, messages: Sequence[int]) -> list[dict[str, Any]]:
-        """The messages as the wire shows them, without delivery fields; missing ones are left out."""
-        await self.durable()
-        ids = list(messages)
-        rows = await self.read_rows("page_copies", [min(ids), max(ids), ids]) if ids else []
-        return [copy_of(row) for row in rows]
-
-    async def registry(self, mark: object) -> Registry | None:
-        """The cards of all agents, unless they are those that were given with ``mark``."""
-        state = self.state
-        if mark is state.registry:
-            return None
-        agents = state.agents.items()
-        cards, owners = ({name: getattr(agent, what) for name, agent in agents} for what in ("card", "owner"))
-        return Registry(state.registry, cards, owners)
-
-    @property
-    def parking_mark(self) -> int:
-        """Another one when an agent came or a message was parked; cheap."""
-        return self.state.parking_mark
-
-    async def parked(self, after: int) -> Arrivals:
-        """What waits for an agent, and the agents that came after record ``after``."""
-        return arrivals(self.state, after)
-
-    async def find_vectors(
-        self, model: str, version: str, hashes: Sequence[bytes]
-    ) -> dict[bytes, Sequence[float]]:
-        """The vectors of the texts with these hashes, as far as they are kept."""
-        return await find_vectors(self, model, version, hashes)
-
-    async def keep_vectors(self, model: str, version: str, vectors: Mapping[bytes, Sequence[float]]) -> None:
-        """Keep vectors by the hash of their text."""
-        await keep_vectors(self, model, version, vectors)
-
-    async def prune_vectors(self, model: str, version: str, hashes: Sequence[bytes]) -> None:
-        """Keep only the vectors of this model and these texts."""
-        await prune_vectors(self, model, version, hashes)
-
     def give_back(self, reply: dict[str, Any], ask: Ask) -> None:
         """Release the leases of a fetch reply that did not reach its caller; no attempt is counted."""
         tokens = [read_lease_token(message["lease"]) for message in reply["messages"]]
         self._release([token for token in tokens if token is not None], ask)
-
-    async def figures(self) -> Figures:
-        """The engine in numbers; gives way to others while it counts."""
-        return await figures(self)
-
-    def journal_span(self) -> tuple[int, int]:
-        """The first record that ``follow`` still tells, and the last one on disk."""
-        return self.journal.segments[0].first_seq, self.journal.durable_seq
-
-    async def places(self, mailboxes: Collection[int], groups: Collection[int]) -> Places:
-        """What these numbers in events stand for, and the mailboxes of the groups, as far as known."""
-        state = self.state
-        named = {number: found for number in groups if (found := state.group_place(number))}
-        wanted = {*mailboxes, *(group.mailbox for group in named.values())}
-        known = {number: place for number in wanted if (place := state.place(number))}
-        return Places(known, named)
-
-    async def follow(self, after: int) -> AsyncGenerator[Committed]:
-        """Every record after sequence ``after`` in order, then each new one when it is on disk."""
-        async with contextlib.aclosing(self.records_after(after)) as records:
-            async for record in records:
-                yield record
 
     # -- commands
 
@@ -459,20 +373,11 @@ class EmbeddedEngine(Store):
             decide_revive(plan, group, page)
             self.commit(plan)
 
-    async def read_tables(self, read: Callable[[Any], Any]) -> Any:
-        """What the tables say once they have everything that was acknowledged before."""
-        await self.durable()
-        return await self.folder.read(self.journal.durable_seq, read)
-
     async def ready_to_read(self, ask: Ask) -> None:
         """Be up to date before a read; without room on disk reads go on."""
         await self.repaired()
         with contextlib.suppress(Unavailable):
             self._pass_time(ask)
-
-    async def task_events(self, task: str, after: int, through: int) -> list[dict[str, Any]]:
-        """The entries of a task's history between two numbers, oldest first."""
-        return await task_steps(self, task, after, through)
 
     def _release(self, leases: list[tuple[int, int, str]], ask: Ask) -> None:
         """Give back what is still held under these leases."""

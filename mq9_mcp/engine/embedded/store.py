@@ -154,6 +154,11 @@ class Store:
         rows: list[Any] = await self.folder.read(self.journal.durable_seq, query)
         return rows
 
+    async def vector_models(self) -> dict[tuple[str, str], int]:
+        """How many vectors are kept, by model and version."""
+        query = partial(read_all, name="vector_models", arguments=[])
+        return {(model, version): count for model, version, count in await self.folder.read(0, query)}
+
     def _committed(self, batch: Batch) -> None:
         self.folder.add(batch.last_seq, batch.size)
         self.commits.add(len(batch.records), batch.size)

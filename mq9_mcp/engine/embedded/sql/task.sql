@@ -80,3 +80,25 @@ select number, happened_at, kind, state, who, message, reason, detail from (
     select *, sum(coalesce(strlen(detail), 0)) over (order by number) - coalesce(strlen(detail), 0) as before
     from (select * from task_events where task = ? and number > ? and number <= ? order by number limit ?)
 ) where before < ? order by number
+
+-- name: outcomes
+with of_askers as (
+    select t.id, t.mailbox, t.owner, t.asker, t.principal, t.state, t.created_at, t.ended_at, t.first
+    from tasks t
+    join agents a on a.name = t.mailbox and a.mailbox = cast(json_extract(t.record, '$.mailbox') as bigint)
+    where list_contains($states, t.state)
+        and t.mailbox in (select mailbox from tasks where ended_at >= $after union select unnest($agents))
+    qualify row_number() over (
+        partition by t.mailbox, t.principal, case when t.principal = $local then t.asker end
+        order by t.ended_at desc, t.first desc
+    ) <= $of_asker
+), of_agents as (
+    select * from of_askers
+    qualify row_number() over (partition by mailbox order by ended_at desc, first desc) <= $of_agent
+)
+select
+    n.mailbox, n.owner, n.asker, n.principal, n.state, n.created_at, n.ended_at,
+    coalesce(json_extract_string(e.detail, '$.verified') = 'true', false),
+    left(array_to_string(json_extract_string(e.detail, '$.parts[*].text'), chr(10)), $characters)
+from of_agents n join task_events e on e.task = n.id and e.number = 1
+order by n.ended_at desc, n.first desc

@@ -1,0 +1,76 @@
+"""Where the skills nearest to a request have examples: whose examples is it like, and unlike the others'?
+
+A kernel ridge regression over the examples of those few skills alone, made for each request anew: nothing
+is trained ahead, a card that changes costs nothing here, and equal skills give an equal answer. Two
+requests are alike in meaning (the closer the more) and in words; many copies of one count as one.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from mq9_mcp.routing.seam import Vectors
+from mq9_mcp.routing.words import words
+
+SKILLS_MAX, REQUESTS_MAX = 12, 256  # that meet in a contest: one takes 2.5 ms at most
+SERVED_MAX = 64  # of one skill, those nearest to the request
+SHARPNESS = 3.0  # how fast likeness in meaning fades
+WORDS_SHARE = 0.3  # how much words count beside meaning
+DOUBT = 0.2  # how far single examples are trusted: less with more of it
+WIDTH = 256  # of words as numbers; two words that share a number are told apart by others
+Array = npt.NDArray[Any]
+
+
+class Served(NamedTuple):
+    """The text of a skill (the first row) and its examples, one by one."""
+
+    vectors: Vectors
+    words: Vectors
+
+
+def served(text: Vectors, examples: Sequence[str], vectors: Mapping[str, Vectors]) -> Served:
+    """What a skill brings to contests."""
+    rows = np.stack([text, *(vectors[one] for one in examples)])
+    marks = np.stack([np.zeros(WIDTH, np.float32), *map(word_marks, examples)])
+    return Served(rows, marks)
+
+
+def alone(text: Vectors) -> Served:
+    """The same for a skill without examples."""
+    return Served(text[None], np.zeros((1, WIDTH), np.float32))
+
+
+def word_marks(text: str) -> Vectors:
+    """The words of a text as numbers, of length 1 (0 where it has none)."""
+    marks = np.zeros(WIDTH, np.float32)
+    for word in set(words(text)):
+        number = zlib.crc32(word.encode())
+        marks[number % WIDTH] += 1 if number >> 20 & 1 else -1
+    length = float(marks @ marks) ** 0.5
+    return marks / np.float32(length) if length else marks
+
+
+def contest(query: Vectors, marks: Vectors, sides: Sequence[Served]) -> list[float]:
+    """How much the request is like what each side has served and the others have not; about 0 to 1."""
+    known = [_nearest(side, query) for side in sides]
+    rows = np.concatenate([one.vectors for one in known]).astype(np.float64)
+    said = np.concatenate([one.words for one in known]).astype(np.float64)
+    pairs = np.exp(SHARPNESS * (rows @ rows.T - 1)) + WORDS_SHARE * (said @ said.T)
+    pairs[np.diag_indices(len(rows))] += DOUBT
+    asked = np.exp(SHARPNESS * (rows @ query - 1)) + WORDS_SHARE * (said @ marks)
+    weights = np.linalg.solve(pairs, asked)
+    ends = np.cumsum([len(one.vectors) for one in known])
+    return [float(part.sum()) for part in np.split(weights, ends[:-1])]
+
+
+def _nearest(side: Served, query: Vectors) -> Served:
+    """A side with no more requests than one skill brings."""
+    if len(side.vectors) <= SERVED_MAX:
+        return side
+    chosen = np.sort(np.argsort(-(side.vectors @ query), kind="stable")[:SERVED_MAX])
+    return Served(side.vectors[chosen], side.words[chosen])
