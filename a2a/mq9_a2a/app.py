@@ -84,7 +84,8 @@ class A2aDoor:
         if path in self.discovery.paths or path.endswith(CARD):
             await self.discovery(scope, receive, send)
             return
-        ask, target = self._ask(scope), Target(path)
+        target = Target(path)
+        ask = self._ask(scope, target.mailbox)
         try:
             if target.operation is not None:
                 await self._http(ask, target.operation, scope, receive, send)
@@ -96,12 +97,13 @@ class A2aDoor:
         except wire.HungUp:
             return
 
-    def _ask(self, scope: Scope) -> Ask:
-        mailbox, named = Target(scope["path"]).mailbox, wire.header(scope, b"a2a-extensions")
-        extensions = frozenset(filter(None, (one.strip() for one in named.split(","))))
-        last = wire.header(scope, b"last-event-id")
-        after = int(last) if last.isascii() and last.isdecimal() and len(last) <= 16 else None
-        return Ask(self.who(scope["headers"]), mailbox, extensions, base_of(scope), after)
+    def _ask(self, scope: Scope, mailbox: str) -> Ask:
+        heads = wire.heads(scope)
+        base = f"{scope['scheme']}://{heads.get(b'host', b'').decode('latin-1')}"
+        named, last = heads.get(b"a2a-extensions"), heads.get(b"last-event-id", b"")
+        extensions = _listed(named.decode("latin-1")) if named else frozenset()
+        after = int(last) if last.isdigit() and len(last) <= 16 else None
+        return Ask(self.who(scope["headers"]), mailbox, extensions, base, after)
 
     # -- JSON-RPC
 
@@ -205,9 +207,8 @@ def _maker() -> type[Older]:
     return Older
 
 
-def base_of(scope: Scope) -> str:
-    """Our own address as the client wrote it."""
-    return f"{scope['scheme']}://{wire.header(scope, b'host')}"
+def _listed(named: str) -> frozenset[str]:
+    return frozenset(filter(None, (one.strip() for one in named.split(","))))
 
 
 def _version(scope: Scope) -> str:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 
+from mq9_a2a.follow import Follows
 from mq9_a2a.words import NUMBERS
 
+from mq9_mcp.domain.state import Caller
 from tests.a2a_door.site import HTTP, Peer, both, run_peer, update, words_of
 from tests.support import Desk, Reply
 
@@ -127,6 +130,25 @@ def test_many_followers_share_one_reader(tmp_path: Path) -> None:
         told = await asyncio.gather(*following)
         assert short(told[0]) == LIFE
         assert all(one == told[0] for one in told)
+
+    run_peer(test, tmp_path, HTTP)
+
+
+def test_an_event_is_encoded_once_for_all(tmp_path: Path) -> None:
+    async def test(peer: Peer) -> None:
+        task = (await peer.send())["id"]
+        follows, caller = Follows(peer.desk.broker), Caller("local", None)
+        async with (
+            aclosing(follows.follow(caller, task)) as first,
+            aclosing(follows.follow(caller, task)) as second,
+        ):
+            snapshot = await anext(first)
+            assert await anext(second) is snapshot
+            await peer.desk.fetch()
+            event = await anext(first)
+            assert await anext(second) is event
+            for numbered in (False, True):
+                assert event.encoded(numbered) is event.encoded(numbered)
 
     run_peer(test, tmp_path, HTTP)
 
