@@ -19,6 +19,7 @@ from mq9_a2a import params as p
 from mq9_a2a.desk import Ask, Desk
 from mq9_a2a.discovery import Discovery
 from mq9_a2a.errors import (
+    CONTENT_TYPE,
     INTERNAL,
     INVALID_PARAMS,
     INVALID_REQUEST,
@@ -46,6 +47,9 @@ BELOW = "/v1"
 CARD = "/.well-known/agent-card.json"
 Who = Callable[[Iterable[tuple[bytes, bytes]]], Caller]
 _VERSION = re.compile(r"1\.0(\.[0-9]+)?")
+_USUAL = frozenset({wire.JSON, wire.A2A_JSON})
+_JSON = re.compile(r"application/([a-z0-9.-]+\+)?json")
+BODILESS = ("GET", "HEAD", "DELETE", "OPTIONS")
 _OLDER = re.compile(r"0\.3(\.[0-9]+)?")
 
 
@@ -87,6 +91,9 @@ class A2aDoor:
         target = Target(path)
         ask = self._ask(scope, target.mailbox)
         try:
+            if scope["method"] not in BODILESS and not _is_json(scope):
+                await _refuse_kind(send, target.operation is None)
+                return
             if target.operation is not None:
                 await self._http(ask, target.operation, scope, receive, send)
             elif target.known:
@@ -205,6 +212,30 @@ def _maker() -> type[Older]:
     from mq9_a2a.older import Older
 
     return Older
+
+
+def _is_json(scope: Scope) -> bool:
+    """True if the body says that it is JSON: what a form on a page may send is never read.
+
+    A POST that only listens, and that clients send without a body, needs not say of what kind it is.
+    """
+    heads = wire.heads(scope)
+    kind = heads.get(b"content-type")
+    if kind is None:
+        nothing = heads.get(b"content-length", b"0") == b"0" and b"transfer-encoding" not in heads
+        return nothing and scope["path"].endswith(":subscribe")
+    return kind in _USUAL or _is_kind_of_json(kind.decode("latin-1").lower())
+
+
+def _is_kind_of_json(kind: str) -> bool:
+    name, *others = (one.strip() for one in kind.split(";"))
+    charsets = [one.partition("=")[2].strip('" ') for one in others if one.startswith("charset")]
+    return _JSON.fullmatch(name) is not None and set(charsets) <= {"utf-8"}
+
+
+async def _refuse_kind(send: Send, rpc: bool) -> None:
+    error = A2aError(CONTENT_TYPE, "Content-Type: accepted: application/json, application/a2a+json, in UTF-8")
+    await wire.answer(send, rpc_error(None, error) if rpc else http_error(error), error.kind.http)
 
 
 def _listed(named: str) -> frozenset[str]:
