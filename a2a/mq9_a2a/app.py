@@ -189,9 +189,11 @@ class A2aDoor:
         except BaseException:
             await events.aclose()
             raise
+        told = bindings.frames(events, first, ask, rpc)
+        del first  # it may be large, and the stream long
         self.listening += 1
         try:
-            await wire.stream(send, receive, bindings.frames(events, first, ask, rpc), _echo(ask))
+            await wire.stream(send, receive, told, _echo(ask))
         finally:
             self.listening -= 1
 
