@@ -110,6 +110,7 @@ def test_nothing_that_a_client_of_0_3_sent_is_logged(
             f"/a2a/{BOX}/v1/message:send", json={"message": {"messageId": "a", "role": "secret"}}
         )
         assert answer.status_code == 400
+        assert (await peer.client.get(f"/a2a/{BOX}/v1/tasks/secret")).status_code == 404
 
     run_peer(test, tmp_path, RPC)
     assert not [line for line in map(TextLines().format, caplog.records) if "secret" in line]
