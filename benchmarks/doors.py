@@ -78,7 +78,7 @@ def serve_bare() -> None:
 @contextmanager
 def running(*command: str) -> Iterator[tuple[str, int]]:
     """A server process; the last word of its first line is its address."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'a2a'}"}
     process = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, text=True, env=environment)
     try:
         assert process.stdout is not None

@@ -16,21 +16,22 @@ if sys.path[0] == str(Path(__file__).resolve().parent):
 
 import argparse
 import asyncio
+import contextlib
 import os
 import shutil
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
 import uvicorn
 import uvloop
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from benchmarks.doors import ROUNDS, Connection, connections, repeat
 from benchmarks.engine import BODY, quantile
@@ -83,7 +84,7 @@ def serve_noop() -> None:
         return "message 1 in box: stored"
 
     server.tool(structured_output=False)(mailbox_send)
-    serve(StreamableHTTPSessionManager(server._lowlevel_server, json_response=True))
+    serve_manager(StreamableHTTPSessionManager(server._lowlevel_server, json_response=True))
 
 
 def serve_bare() -> None:
@@ -97,14 +98,22 @@ def serve_bare() -> None:
 
     server: Server[Any] = Server("bare", get_tool_input_schema=lambda _name: None)
     server.add_request_handler("tools/call", types.CallToolRequestParams, call)
-    serve(StreamableHTTPSessionManager(server, json_response=True))
+    serve_manager(StreamableHTTPSessionManager(server, json_response=True))
 
 
-def serve(manager: StreamableHTTPSessionManager) -> None:
-    """Serve as the broker does: the same uvicorn, loop and settings."""
+def serve_manager(manager: StreamableHTTPSessionManager) -> None:
+    """Serve the SDK's transport."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await manager.handle_request(scope, receive, send)
+
+    serve(app, manager.run)
+
+
+def serve(
+    app: ASGIApp, open: Callable[[], AbstractAsyncContextManager[None]] = contextlib.nullcontext
+) -> None:
+    """Serve an application as the broker is served: the same uvicorn, loop and settings."""
 
     async def serving(listening: socket.socket) -> None:
         config = uvicorn.Config(
@@ -117,7 +126,7 @@ def serve(manager: StreamableHTTPSessionManager) -> None:
             proxy_headers=False,
             server_header=False,
         )
-        async with manager.run():
+        async with open():
             await uvicorn.Server(config).serve(sockets=[listening])
 
     with (
@@ -131,7 +140,7 @@ def serve(manager: StreamableHTTPSessionManager) -> None:
 @contextmanager
 def running(*command: str) -> Iterator[Place]:
     """A server process; the last word of its first line is its address."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'a2a'}"}
     process = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, text=True, env=environment)
     try:
         assert process.stdout is not None

@@ -19,6 +19,7 @@ from mq9_a2a import params as p
 from mq9_a2a.desk import Ask, Desk
 from mq9_a2a.discovery import Discovery
 from mq9_a2a.errors import (
+    CONTENT_TYPE,
     INTERNAL,
     INVALID_PARAMS,
     INVALID_REQUEST,
@@ -46,6 +47,9 @@ BELOW = "/v1"
 CARD = "/.well-known/agent-card.json"
 Who = Callable[[Iterable[tuple[bytes, bytes]]], Caller]
 _VERSION = re.compile(r"1\.0(\.[0-9]+)?")
+_USUAL = frozenset({wire.JSON, wire.A2A_JSON})
+_JSON = re.compile(r"application/([a-z0-9.-]+\+)?json")
+BODILESS = ("GET", "HEAD", "DELETE", "OPTIONS")
 _OLDER = re.compile(r"0\.3(\.[0-9]+)?")
 
 
@@ -84,8 +88,12 @@ class A2aDoor:
         if path in self.discovery.paths or path.endswith(CARD):
             await self.discovery(scope, receive, send)
             return
-        ask, target = self._ask(scope), Target(path)
+        target = Target(path)
+        ask = self._ask(scope, target.mailbox)
         try:
+            if scope["method"] not in BODILESS and not _is_json(scope):
+                await _refuse_kind(send, target.operation is None)
+                return
             if target.operation is not None:
                 await self._http(ask, target.operation, scope, receive, send)
             elif target.known:
@@ -96,12 +104,13 @@ class A2aDoor:
         except wire.HungUp:
             return
 
-    def _ask(self, scope: Scope) -> Ask:
-        mailbox, named = Target(scope["path"]).mailbox, wire.header(scope, b"a2a-extensions")
-        extensions = frozenset(filter(None, (one.strip() for one in named.split(","))))
-        last = wire.header(scope, b"last-event-id")
-        after = int(last) if last.isascii() and last.isdecimal() and len(last) <= 16 else None
-        return Ask(self.who(scope["headers"]), mailbox, extensions, base_of(scope), after)
+    def _ask(self, scope: Scope, mailbox: str) -> Ask:
+        heads = wire.heads(scope)
+        base = f"{scope['scheme']}://{heads.get(b'host', b'').decode('latin-1')}"
+        named, last = heads.get(b"a2a-extensions"), heads.get(b"last-event-id", b"")
+        extensions = _listed(named.decode("latin-1")) if named else frozenset()
+        after = int(last) if last.isdigit() and len(last) <= 16 else None
+        return Ask(self.who(scope["headers"]), mailbox, extensions, base, after)
 
     # -- JSON-RPC
 
@@ -180,9 +189,11 @@ class A2aDoor:
         except BaseException:
             await events.aclose()
             raise
+        told = bindings.frames(events, first, ask, rpc)
+        del first  # it may be large, and the stream long
         self.listening += 1
         try:
-            await wire.stream(send, receive, bindings.frames(events, first, ask, rpc), _echo(ask))
+            await wire.stream(send, receive, told, _echo(ask))
         finally:
             self.listening -= 1
 
@@ -205,9 +216,32 @@ def _maker() -> type[Older]:
     return Older
 
 
-def base_of(scope: Scope) -> str:
-    """Our own address as the client wrote it."""
-    return f"{scope['scheme']}://{wire.header(scope, b'host')}"
+def _is_json(scope: Scope) -> bool:
+    """True if the body says that it is JSON: what a form on a page may send is never read.
+
+    A POST that only listens, and that clients send without a body, needs not say of what kind it is.
+    """
+    heads = wire.heads(scope)
+    kind = heads.get(b"content-type")
+    if kind is None:
+        nothing = heads.get(b"content-length", b"0") == b"0" and b"transfer-encoding" not in heads
+        return nothing and scope["path"].endswith(":subscribe")
+    return kind in _USUAL or _is_kind_of_json(kind.decode("latin-1").lower())
+
+
+def _is_kind_of_json(kind: str) -> bool:
+    name, *others = (one.strip() for one in kind.split(";"))
+    charsets = [one.partition("=")[2].strip('" ') for one in others if one.startswith("charset")]
+    return _JSON.fullmatch(name) is not None and set(charsets) <= {"utf-8"}
+
+
+async def _refuse_kind(send: Send, rpc: bool) -> None:
+    error = A2aError(CONTENT_TYPE, "Content-Type: accepted: application/json, application/a2a+json, in UTF-8")
+    await wire.answer(send, rpc_error(None, error) if rpc else http_error(error), error.kind.http)
+
+
+def _listed(named: str) -> frozenset[str]:
+    return frozenset(filter(None, (one.strip() for one in named.split(","))))
 
 
 def _version(scope: Scope) -> str:

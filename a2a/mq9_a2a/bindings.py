@@ -98,15 +98,14 @@ async def follow(desk: Desk, ask: Ask, params: p.Params) -> AsyncGenerator[Event
 
 
 async def frames(
-    events: AsyncGenerator[Event], first: Event, ask: Ask, rpc: Rpc | None
+    events: AsyncGenerator[Event], event: Event | None, ask: Ask, rpc: Rpc | None
 ) -> AsyncGenerator[bytes]:
-    """Events as server-sent events; each has its number as its id."""
+    """``event`` and those behind it as server-sent events; each has its number as its id."""
     opening, closing = b"", b""
     if rpc is not None:
         opening = b'{"jsonrpc":"2.0","id":' + _encode(rpc.id) + b',"result":'
         closing = b"}"
     numbers = NUMBERS in ask.extensions
-    event: Event | None = first
     try:
         while event is not None:
             payload = event.encoded(numbers)

@@ -21,6 +21,7 @@ from mq9_mcp.domain.state import Caller
 MODES = ["text/plain", "application/json"]
 BINDINGS = (("JSONRPC", ""), ("HTTP+JSON", "/v1"))
 VERSIONS = ("1.0", "0.3")
+OLDER = ("url", "preferredTransport", "protocolVersion", "supportsAuthenticatedExtendedCard")
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -30,6 +31,7 @@ class Cards:
 
     def __init__(self, broker: Broker) -> None:
         self.broker = broker
+        self.changed_ms = broker.clock.now()  # when a card last changed, as far as is known here
         self._mark: object = None
         self._cards: dict[str, str] = {}
         self._required: dict[str, frozenset[str]] = {}
@@ -39,6 +41,7 @@ class Cards:
         if found is not None:
             self._mark, self._cards = found.mark, found.cards
             self._required = {}
+            self.changed_ms = self.broker.clock.now()
 
     async def required(self, mailbox: str) -> frozenset[str]:
         """The extensions without which the agent takes no messages."""
@@ -157,6 +160,11 @@ def _dressed(card: View, url: str, extended: bool = True) -> View:
     shown.pop("signatures", None)
     older = {"url": url, "preferredTransport": "JSONRPC", "protocolVersion": "0.3.0"}
     return shown | older | {"supportsAuthenticatedExtendedCard": extended}
+
+
+def without_older(card: View) -> View:
+    """The card without what only clients of 0.3 read."""
+    return {name: value for name, value in card.items() if name not in OLDER}
 
 
 def encode(card: View) -> bytes:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from mq9_a2a import params as p
-from mq9_a2a.cards import Cards, own_card
+from mq9_a2a.cards import Cards, own_card, without_older
 from mq9_a2a.errors import (
     EXTENSION_REQUIRED,
     INVALID_PARAMS,
@@ -243,7 +243,7 @@ class Desk:
         card = await self.cards.of(ask.caller, ask.mailbox, ask.base)
         if card is None:
             raise A2aError(NOT_FOUND)
-        return card
+        return without_older(card)
 
     async def _check_extensions(self, ask: Ask) -> None:
         missing = sorted((await self.cards.required(ask.mailbox)) - ask.extensions)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from email.utils import formatdate
 from typing import Annotated, Any
 
 import msgspec
@@ -74,9 +75,9 @@ class Discovery:
             if path == SEARCH:
                 await self._search(caller, base, await wire.read_body(receive), send)
             elif path == CATALOG:
-                await _cached(scope, send, await self._catalog(base), b"application/ai-catalog+json")
+                await self._cached(scope, send, await self._catalog(base), b"application/ai-catalog+json")
             else:
-                await _cached(scope, send, await self._card(caller, path, base), wire.JSON)
+                await self._cached(scope, send, await self._card(caller, path, base), wire.JSON)
         except A2aError as error:
             await wire.answer(send, http_error(error), error.kind.http)
         except Refused as refused:
@@ -124,21 +125,24 @@ class Discovery:
                 reply["pageToken"] = page["next_cursor"]
         await wire.answer(send, reply)
 
+    async def _cached(self, scope: Scope, send: Send, value: View, kind: bytes) -> None:
+        """Answer with what a client may keep for a while, or tell that it has it."""
+        body = encode(value)
+        etag = etag_of(body)
+        headers = (
+            (b"etag", etag.encode()),
+            (b"last-modified", formatdate(self.cards.changed_ms // 1000, usegmt=True).encode()),
+            (b"cache-control", f"public, max-age={FRESH_S}".encode()),
+        )
+        if fits(wire.header(scope, b"if-none-match"), etag):
+            await send({"type": "http.response.start", "status": 304, "headers": [*headers]})
+            await send({"type": "http.response.body", "body": b""})
+            return
+        if scope["method"] == "HEAD":
+            body = b""
+        await wire.answer(send, body, kind=kind, headers=headers)
+
 
 def _result(agent: View, base: str) -> View:
     entry = entry_of(agent["name"], agent["card"], base)
     return {**entry, "score": round(100 * agent["score"]), "source": base}
-
-
-async def _cached(scope: Scope, send: Send, value: View, kind: bytes) -> None:
-    """Answer with what a client may keep for a while, or tell that it has it."""
-    body = encode(value)
-    etag = etag_of(body)
-    headers = ((b"etag", etag.encode()), (b"cache-control", f"public, max-age={FRESH_S}".encode()))
-    if fits(wire.header(scope, b"if-none-match"), etag):
-        await send({"type": "http.response.start", "status": 304, "headers": [*headers]})
-        await send({"type": "http.response.body", "body": b""})
-        return
-    if scope["method"] == "HEAD":
-        body = b""
-    await wire.answer(send, body, kind=kind, headers=headers)

@@ -36,6 +36,13 @@ NO_PUSH = Kind(
 UNSUPPORTED = Kind(
     -32004, 400, "FAILED_PRECONDITION", "UNSUPPORTED_OPERATION", "This operation is not supported"
 )
+CONTENT_TYPE = Kind(
+    -32005,
+    415,
+    "INVALID_ARGUMENT",
+    "CONTENT_TYPE_NOT_SUPPORTED",
+    "The content type is not supported",
+)
 EXTENSION_REQUIRED = Kind(
     -32008, 400, "FAILED_PRECONDITION", "EXTENSION_SUPPORT_REQUIRED", "Extension support required"
 )

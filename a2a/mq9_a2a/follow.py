@@ -1,7 +1,7 @@
 """Followers of a task: what happens is read and encoded once, however many listen.
 
 A follower that listens to a task others listen to too shares what one reader reads; one that comes back
-after an event reads what it missed by itself.
+after an event reads what it missed by itself. What all have heard is let go.
 """
 
 from __future__ import annotations
@@ -24,13 +24,17 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Event:
-    """One thing that a follower is told: a ``StreamResponse``, its number, and its bytes."""
+    """One thing that a follower is told: a ``StreamResponse``, its number, and its bytes.
 
-    __slots__ = ("_numbered", "_plain", "number", "response")
+    Each leads to the ``next`` one of its channel, so that an event lives as long as somebody is behind it.
+    """
+
+    __slots__ = ("__weakref__", "_numbered", "_plain", "next", "number", "response")
 
     def __init__(self, number: int, response: View) -> None:
         self.number = number
         self.response = response
+        self.next: Event | None = None
         self._plain: bytes | None = None
         self._numbered: bytes | None = None
 
@@ -55,9 +59,8 @@ class _Channel:
 
     def __init__(self, broker: Broker, caller: Caller, task: View) -> None:
         self.broker = broker
-        self.task = task
-        self.base: int = task["version"]  # what is told comes behind this entry
-        self.events: list[Event] = []
+        self.task = _about(task)
+        self.last = Event(task["version"], {})  # what is told comes behind this entry
         self.ended = False
         self.error: Mq9Error | None = None
         self.listeners: dict[int, asyncio.Event] = {}
@@ -67,11 +70,12 @@ class _Channel:
 
     async def _read(self, caller: Caller) -> None:
         try:
-            async with aclosing(self.broker.follow_task(caller, self.task["id"], self.base)) as told:
+            async with aclosing(self.broker.follow_task(caller, self.task["id"], self.last.number)) as told:
                 async for one in told:
                     response = event_of(self.task, one["entry"])
                     if response is not None:
-                        self.events.append(Event(one["entry"]["number"], response))
+                        event = self.last.next = Event(one["entry"]["number"], response)
+                        self.last = event
                         self._ring()
         except Mq9Error as error:
             self.error = error
@@ -117,14 +121,17 @@ class Follows:
         self._numbers += 1
         number, moved = self._numbers, asyncio.Event()
         channel.listeners[number] = moved
+        heard = channel.last
         try:
-            if new is not None:
+            if new is not None and heard.number == 1:
                 first = _Snapshot(Event(1, {"task": new}), False)
             else:
-                first = await channel.snapshot(caller, known["version"])
+                first = await channel.snapshot(caller, max(known["version"], heard.number))
+            over, later = first.over, _later(channel, moved, heard, first.event.number)
             yield first.event
-            if not first.over:
-                async for event in _later(channel, moved, first.event.number):
+            del known, new, first, heard  # a stream is long, and holds what is to come
+            if not over:
+                async for event in later:
                     yield event
         finally:
             del channel.listeners[number]
@@ -135,6 +142,7 @@ class Follows:
 
     async def resume(self, caller: Caller, task: View, after: int) -> AsyncGenerator[Event]:
         """What came after the event numbered ``after``, and what happens from now on."""
+        task = _about(task)
         async with aclosing(self.broker.follow_task(caller, task["id"], after)) as told:
             async for one in told:
                 response = event_of(task, one["entry"])
@@ -142,16 +150,20 @@ class Follows:
                     yield Event(one["entry"]["number"], response)
 
 
-async def _later(channel: _Channel, moved: asyncio.Event, after: int) -> AsyncGenerator[Event]:
-    at = 0
+def _about(task: View) -> View:
+    """What events say of their task: a follower that reads slowly does not hold the rest."""
+    return {name: task[name] for name in ("id", "session", "mailbox", "asker")}
+
+
+async def _later(channel: _Channel, moved: asyncio.Event, heard: Event, after: int) -> AsyncGenerator[Event]:
+    """What a channel tells behind ``heard``, of that what is newer than ``after``."""
     while True:
         moved.clear()
-        while at < len(channel.events):
-            event = channel.events[at]
-            at += 1
-            if event.number > after:
-                yield event
-        if channel.ended and at == len(channel.events):
+        while heard.next is not None:
+            heard = heard.next
+            if heard.number > after:
+                yield heard
+        if channel.ended:
             if channel.error is not None:
                 raise channel.error
             return

@@ -6,6 +6,7 @@ The handler speaks protobuf, as the SDK does; whatever else the SDK can serve it
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import AsyncGenerator
 from typing import Any, TypeVar
 
@@ -25,9 +26,10 @@ from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
 from mq9_a2a import params as p
-from mq9_a2a.bindings import follow, perform
+from mq9_a2a.bindings import follow, perform, read_json
 from mq9_a2a.desk import Ask, Desk
 from mq9_a2a.errors import A2aError, of_broker
+from mq9_a2a.wire import read_body
 from mq9_mcp.domain.errors import Mq9Error
 
 ASK = "mq9.ask"
@@ -159,6 +161,7 @@ class Older:
     """Serves what clients of 0.3 ask."""
 
     def __init__(self, desk: Desk) -> None:
+        logging.getLogger("a2a").setLevel(logging.ERROR)  # its warnings quote what callers sent
         handler, contexts = Handler(desk), _Contexts()
         self._rpc = JSONRPC03Adapter(handler, contexts)
         paths = REST03Adapter(handler, contexts).routes()
@@ -178,6 +181,11 @@ class Older:
     async def http(self, ask: Ask, path: str, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request of HTTP+JSON."""
         below = "/v1/" + path.removeprefix("v1/")
+        if scope["method"] == "POST":
+            body = await read_body(receive)
+            if body:
+                read_json(body)  # what is none would be a fault of ours in the SDK
+            receive = _again(body, receive)
         await self._http({**scope, ASK: ask, "path": below, "root_path": ""}, receive, send)
 
 

@@ -109,7 +109,15 @@ def _hung_up(receive: Receive) -> bool:
     return False
 
 
+def heads(scope: Scope) -> dict[bytes, bytes]:
+    """The headers of a request; of one that stands on several lines all of them, with commas between."""
+    lines = scope["headers"]
+    found: dict[bytes, bytes] = dict(lines)
+    if len(found) < len(lines):
+        found = {name: b",".join(value for key, value in lines if key == name) for name in found}
+    return found
+
+
 def header(scope: Scope, name: bytes) -> str:
-    """A header, all of its lines with commas between; empty if there is none."""
-    found: list[bytes] = [value for key, value in scope["headers"] if key == name]
-    return b",".join(found).decode("latin-1") if found else ""
+    """One of them; empty if there is none."""
+    return heads(scope).get(name, b"").decode("latin-1")

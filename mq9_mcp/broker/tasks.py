@@ -71,18 +71,20 @@ async def follow_task(
                 await moved.wait()
                 moved.clear()
                 known = (await desk.engine.execute(caller, TaskGet(task=task), desk.ask()))["task"]
+            version, over = known["version"], known["state"] in OVER
             if after is None:
                 yield {"task": known}
-                after = known["version"]
-            while after < known["version"]:
+                after = version
+            del known  # a slow reader does not hold it
+            while after < version:
                 with desk.busy():
-                    entries = await desk.engine.task_events(task, after, known["version"])
+                    entries = await desk.engine.task_events(task, after, version)
                 if not entries:
                     return  # its history is no longer kept
                 for entry in entries:
                     after = entry["number"]
                     yield {"entry": entry}
-            if known["state"] in OVER or desk.stopping:
+            if over or desk.stopping:
                 return
     except Unavailable:
         if not desk.stopping:

@@ -15,7 +15,7 @@ from starlette.types import Scope
 from mq9_mcp.domain.errors import Refused
 
 JSON_ONLY = ("/v1/", "/mcp")  # here a body is application/json and nothing else
-LISTEN = ("/a2a/", ":subscribe")  # how such a path begins and ends
+A2A = "/a2a"  # there the door itself looks at the type of a body, and refuses it in A2A's words
 REMEMBERED = 256  # header lines known to be fine; more are looked at each time
 _SHOWN = 100
 _HOST = re.compile(r"(?:\[(?P<address>[0-9a-f:.]+)\]|(?P<name>[a-z0-9._-]+))(?::[0-9]{1,5})?")
@@ -69,7 +69,7 @@ class Heads:
             raise Refused("INVALID_ARGUMENT", what, "send fewer or shorter headers")
         if hosts != 1:
             raise Refused("POLICY_VIOLATION", f"Host: {hosts} of them; accepted: exactly one")
-        if scope["method"] not in ("GET", "HEAD", "DELETE", "OPTIONS") and not _bodyless(scope, kind, told):
+        if scope["method"] not in ("GET", "HEAD", "DELETE", "OPTIONS"):
             self._content(kind, scope["path"])
         return told if told is None else length
 
@@ -101,7 +101,7 @@ class Heads:
         self._remember(line)
 
     def _content(self, kind: Line | None, path: str) -> None:
-        if kind in self._fine:
+        if kind in self._fine or path == A2A or path.startswith(A2A + "/"):
             return
         if kind is None or not _json(kind[1], path.startswith(JSON_ONLY)):
             shown = repr(kind[1].decode("latin-1")[:_SHOWN]) if kind is not None else "none"
@@ -112,12 +112,6 @@ class Heads:
             )
         if _json(kind[1], True):
             self._remember(kind)
-
-
-def _bodyless(scope: Scope, kind: Line | None, told: int | None) -> bool:
-    """A POST that only listens, and that clients of A2A send without a body, needs not say of what kind."""
-    path = scope["path"]
-    return kind is None and told == 0 and path.startswith(LISTEN[0]) and path.endswith(LISTEN[1])
 
 
 def _name(text: str) -> str:

@@ -52,6 +52,7 @@ class Peer:
 
     def __init__(self, site: Site, binding: str, mailbox: str = BOX, agent: str = "") -> None:
         self.site = site
+        self.client = site.client
         self.desk: Desk = site.desk
         self.binding = binding
         self.path = f"/a2a/{mailbox}" if mailbox else "/a2a"
@@ -60,7 +61,7 @@ class Peer:
     def request(self, method: str, params: Reply, **headers: str) -> httpx.Request:
         """A request as it goes over the wire."""
         named = {**self.headers, **{name.replace("_", "-"): value for name, value in headers.items()}}
-        client = self.site.client
+        client = self.client
         if self.binding == RPC:
             body = {"jsonrpc": "2.0", "id": 7, "method": method, "params": params}
             return client.build_request("POST", self.path, json=body, headers=named)
@@ -73,7 +74,7 @@ class Peer:
 
     async def call(self, method: str, /, **params: Any) -> Reply:
         """The result of a method; raises ``Failure``."""
-        return result_of(await self.site.client.send(self.request(method, params)))
+        return result_of(await self.client.send(self.request(method, params)))
 
     async def send(self, text: str = "hello", id: str = "m1", wait: bool = False, **fields: Any) -> Reply:
         """Send a message; returns its task, or the message that came back."""
@@ -93,7 +94,7 @@ class Peer:
     async def failure_with(self, headers: dict[str, str], method: str, /, **params: Any) -> Failure:
         """The error of a method that is called with these headers."""
         with pytest.raises(Failure) as caught:
-            result_of(await self.site.client.send(self.request(method, params, **headers)))
+            result_of(await self.client.send(self.request(method, params, **headers)))
         return caught.value
 
     @asynccontextmanager
@@ -101,7 +102,7 @@ class Peer:
         """The events of a stream: each ``{id, event}``."""
         headers = params.pop("headers", {})
         request = self.request(method, params, **headers)
-        response = await self.site.client.send(request, stream=True)
+        response = await self.client.send(request, stream=True)
         try:
             if not response.headers["content-type"].startswith("text/event-stream"):
                 await response.aread()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mq9_mcp.broker.broker import Broker
-from tests.a2a_door.site import BOX, HTTP, RPC, Peer, both, run_peer, update
+from tests.a2a_door.site import BOX, HTTP, RPC, Peer, both, result_of, run_peer, update
 from tests.support import Reply
 
 MESSAGE = {"messageId": "m1", "role": "ROLE_USER", "parts": [{"text": "hello"}]}
@@ -212,6 +212,48 @@ def test_paths_and_verbs_that_are_not_there(tmp_path: Path) -> None:
 
 
 JSON = {"content-type": "application/json"}
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "application/json; charset=utf-16",
+        "application/json, text/plain",
+        "application/jsonx",
+        "",
+    ],
+)
+@both
+def test_a_body_that_is_no_json_is_refused_in_words_of_a2a(tmp_path: Path, binding: str, kind: str) -> None:
+    async def test(peer: Peer) -> None:
+        for version in ("1.0", "0.3"):
+            params = {"message": MESSAGE, "configuration": {"returnImmediately": True}}
+            request = peer.request("SendMessage", params, a2a_version=version, content_type=kind)
+            failure = await peer.client.send(request)
+            assert failure.status_code == 415
+            error = failure.json()["error"]
+            assert error["code"] == (-32005 if binding == RPC else 415)
+            [info] = error["data" if binding == RPC else "details"]
+            assert info["reason"] == "CONTENT_TYPE_NOT_SUPPORTED"
+        assert (await peer.call("ListTasks"))["tasks"] == []
+
+    run_peer(test, tmp_path, binding)
+
+
+@pytest.mark.parametrize(
+    "kind", ["application/a2a+json", "application/json; Charset=UTF-8", "Application/JSON;v=1"]
+)
+@both
+def test_every_kind_of_json_is_taken(tmp_path: Path, binding: str, kind: str) -> None:
+    async def test(peer: Peer) -> None:
+        params = {"message": MESSAGE, "configuration": {"returnImmediately": True}}
+        answer = await peer.client.send(peer.request("SendMessage", params, content_type=kind))
+        assert "task" in result_of(answer)
+
+    run_peer(test, tmp_path, binding)
 
 
 @both

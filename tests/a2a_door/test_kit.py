@@ -8,54 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.a2a_door.site import Peer, both, run_peer, update, words_of, working
+from tests.a2a_door.kit import ARTIFACTS, TEXT, kit
+from tests.a2a_door.site import Peer, both, run_peer, words_of, working
 from tests.support import Desk, Reply
-
-FILE = {"raw": "dGNr", "mediaType": "text/plain", "filename": "output.txt"}
-URL = {"url": "https://example.com/output.txt", "mediaType": "text/plain", "filename": "output.txt"}
-DATA = {"data": {"key": "value", "count": 42}}
-TEXT = {"text": "Generated text content"}
-ARTIFACTS = {
-    "tck-artifact-text": TEXT,
-    "tck-artifact-file-url": URL,
-    "tck-artifact-file": FILE,
-    "tck-artifact-data": DATA,
-    "tck-stream-artifact-text": TEXT,
-    "tck-stream-artifact-file": FILE,
-    "tck-stream-001": TEXT,
-    "tck-stream-002": TEXT,
-    "tck-stream-003": TEXT,
-    "tck-stream-ordering-001": TEXT,
-}
-
-
-async def kit(desk: Desk, message: Reply) -> None:
-    """The agent that the kit wants to talk to, as the worker of a mailbox."""
-    name = message["a2a"]["messageId"]
-    if name.startswith("tck-input-required"):
-        await update(desk, message, "input-required", message="more?")
-    elif name.startswith("tck-reject-task"):
-        await update(desk, message, "rejected", message="rejected")
-    elif name.startswith("tck-message-response"):
-        send = {"in_reply_to": message["id"], "to": "bob", "text": "Direct message response"}
-        await desk.call("mailbox_ack", "bob", items=[{"lease": message["lease"]}], send=send)
-    elif name.startswith("tck-stream-artifact-chunked"):
-        first = {"artifact_id": "a1", "text": "chunk-1 "}
-        await update(desk, message, artifacts=[first])
-        last = {"artifact_id": "a1", "text": "chunk-2", "append": True, "last_chunk": True}
-        await update(desk, message, "completed", artifacts=[last])
-    elif name.startswith("tck-complete-task"):
-        await update(desk, message, "completed", message="Hello from TCK")
-    else:
-        prefixes = [one for one in ARTIFACTS if name.startswith(one)]
-        if prefixes:
-            await update(desk, message, artifacts=[{"parts": [ARTIFACTS[max(prefixes, key=len)]]}])
-        await update(desk, message, "completed")
 
 
 @asynccontextmanager
 async def kit_agent(peer: Peer) -> AsyncIterator[None]:
-    async with working(peer.desk, kit):
+    async def work(desk: Desk, message: Reply) -> None:
+        await kit(lambda command, **given: desk.call(command, "bob", **given), message, "bob")
+
+    async with working(peer.desk, work):
         yield
 
 

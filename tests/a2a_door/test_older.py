@@ -6,6 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from mq9_mcp.serve.logs import TextLines
 from tests.a2a_door.site import BOX, RPC, Peer, run_peer, update, working
 from tests.support import Desk, Reply
 
@@ -83,3 +86,31 @@ def test_http_of_0_3(tmp_path: Path) -> None:
         assert missing.status_code == 404
 
     run_peer(test, tmp_path, RPC)
+
+
+def test_a_body_of_0_3_that_is_no_json_is_the_callers_fault(tmp_path: Path) -> None:
+    async def test(peer: Peer) -> None:
+        for body in (b"\xff\xfe", b"{", b"[" * 100_000):
+            answer = await peer.client.post(
+                f"/a2a/{BOX}/v1/message:send", content=body, headers={"content-type": "application/json"}
+            )
+            assert (answer.status_code, answer.json()["error"]["status"]) == (400, "INVALID_ARGUMENT")
+
+    run_peer(test, tmp_path, RPC)
+
+
+def test_nothing_that_a_client_of_0_3_sent_is_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def test(peer: Peer) -> None:
+        wrong = {**MESSAGE, "metadata": ["secret"]}
+        assert (await call(peer, "message/send", message=wrong))["error"]["code"] in (-32600, -32602)
+        assert (await call(peer, "tasks/get", id="secret"))["error"]["code"] == -32001
+        answer = await peer.client.post(
+            f"/a2a/{BOX}/v1/message:send", json={"message": {"messageId": "a", "role": "secret"}}
+        )
+        assert answer.status_code == 400
+        assert (await peer.client.get(f"/a2a/{BOX}/v1/tasks/secret")).status_code == 404
+
+    run_peer(test, tmp_path, RPC)
+    assert not [line for line in map(TextLines().format, caplog.records) if "secret" in line]

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 
+from mq9_a2a.follow import Follows
 from mq9_a2a.words import NUMBERS
 
+from mq9_mcp.domain.state import Caller
 from tests.a2a_door.site import HTTP, Peer, both, run_peer, update, words_of
 from tests.support import Desk, Reply
 
@@ -127,6 +131,48 @@ def test_many_followers_share_one_reader(tmp_path: Path) -> None:
         told = await asyncio.gather(*following)
         assert short(told[0]) == LIFE
         assert all(one == told[0] for one in told)
+
+    run_peer(test, tmp_path, HTTP)
+
+
+def test_an_event_is_encoded_once_for_all(tmp_path: Path) -> None:
+    async def test(peer: Peer) -> None:
+        task = (await peer.send())["id"]
+        follows, caller = Follows(peer.desk.broker), Caller("local", None)
+        async with (
+            aclosing(follows.follow(caller, task)) as first,
+            aclosing(follows.follow(caller, task)) as second,
+        ):
+            snapshot = await anext(first)
+            assert await anext(second) is snapshot
+            await peer.desk.fetch()
+            event = await anext(first)
+            assert await anext(second) is event
+            for numbered in (False, True):
+                assert event.encoded(numbered) is event.encoded(numbered)
+
+    run_peer(test, tmp_path, HTTP)
+
+
+def test_what_all_have_heard_is_let_go(tmp_path: Path) -> None:
+    async def test(peer: Peer) -> None:
+        task = (await peer.send())["id"]
+        follows, caller = Follows(peer.desk.broker), Caller("local", None)
+        async with (
+            aclosing(follows.follow(caller, task)) as quick,
+            aclosing(follows.follow(caller, task)) as slow,
+        ):
+            known = weakref.ref(await anext(quick))
+            await anext(slow)
+            [message] = await peer.desk.fetch()
+            leased = weakref.ref(await anext(quick))
+            await update(peer.desk, message, progress={"done": 1})
+            await anext(quick)
+            assert leased() is not None, "one has still to hear of it"
+            await anext(slow)
+            await anext(slow)
+            assert leased() is None
+            assert known() is not None, "it is kept for who comes next"
 
     run_peer(test, tmp_path, HTTP)
 

@@ -235,3 +235,32 @@ def test_tasks_of_others_look_like_none(tmp_path: Path, binding: str) -> None:
                 assert (await peer.failure(method, id=task)).info["reason"] == "TASK_NOT_FOUND"
 
     run_peer(test, tmp_path, binding, BOX, "other")
+
+
+@both
+def test_a_task_of_strangers_is_as_one_that_is_not_there(tmp_path: Path, binding: str) -> None:
+    async def test(peer: Peer) -> None:
+        await peer.desk.call("mailbox_create", "eve", principal="eve", address="eves")
+        sent = await peer.desk.call("mailbox_send", "eve", principal="eve", to="eves", text="x", task=True)
+        hidden, none = sent["receipts"][0]["task"], "task-" + "0" * 24
+        eves = Peer(peer.site, binding, "eves")
+        for mailbox in (peer, eves):
+            for method in ("GetTask", "CancelTask", "SubscribeToTask", "SendMessage"):
+                answers = []
+                for task in (hidden, none):
+                    message = {
+                        "messageId": "m",
+                        "role": "ROLE_USER",
+                        "parts": [{"text": "x"}],
+                        "taskId": task,
+                    }
+                    params = {"message": message} if method == "SendMessage" else {"id": task}
+                    failure = await mailbox.failure(method, **params)
+                    answers.append((failure.code, failure.info, failure.message.replace(task, "it")))
+                assert answers[0] == answers[1]
+        mine = await peer.send()
+        for method in ("GetTask", "CancelTask", "SubscribeToTask"):
+            wrong = await eves.failure(method, id=mine["id"])
+            assert wrong.info["reason"] == "TASK_NOT_FOUND", "it is a task of another mailbox"
+
+    run_peer(test, tmp_path, binding)

@@ -17,6 +17,7 @@ from mq9_mcp.engine.embedded.journal import Journal
 
 _decode = msgspec.json.decode
 _STEPS_MAX = 1_000  # read at a time
+_STEPS_BYTES = 256 * 1024  # of these; a follower that reads slowly holds no more
 BYTES_MAX = limit("fetch_bytes_max")  # of entries; the one that goes past it is still given
 _SHOWN = ("from", "created_at", "parts")
 _AROUND = ("metadata", "a2a")
@@ -139,8 +140,8 @@ async def task_history(engine: Source, task: str, through: int, most: int) -> li
 
 
 async def task_steps(engine: Source, task: str, after: int, through: int) -> list[dict[str, Any]]:
-    """The first entries behind ``after``, at most 1,000, and no more than a reply holds."""
-    rows = await engine.read_rows("task_steps", [task, after, through, _STEPS_MAX, BYTES_MAX])
+    """The first entries behind ``after``: at most 1,000, and at most one that goes past 256 KiB."""
+    rows = await engine.read_rows("task_steps", [task, after, through, _STEPS_MAX, _STEPS_BYTES])
     return [entry_of(row) for row in rows]
 
 
