@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Literal, NotRequired, TypedDict
 
+from mq9_mcp.client.push_replies import PushDeleteReply as PushDeleteReply
+from mq9_mcp.client.push_replies import PushListReply as PushListReply
+from mq9_mcp.client.push_replies import PushReply as PushReply
+
 Outcome = Literal["ack", "nack", "release", "extend", "reject"]
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from mq9_mcp.domain.event import Event as Event
 from mq9_mcp.domain.limits import limit
+from mq9_mcp.domain.push_events import PushDeleted, PushDisabled, PushMoved, PushSet
 from mq9_mcp.domain.registry import Status
 
 RECORD_VERSION = 1
@@ -111,12 +113,6 @@ class SessionRecord(Struct, array_like=True, gc=False):
     mailboxes: tuple[int, ...]
     senders: tuple[str, ...]
     closed: bool = False
-
-
-class Event(Struct, tag_field="event", omit_defaults=True, kw_only=True):
-    """Anything that changed, and when (broker time)."""
-
-    at: int
 
 
 class Opened(Event, tag="opened", kw_only=True):
@@ -480,4 +476,8 @@ AnyEvent = (
     | SessionReopened
     | TaskOpened
     | TaskMoved
+    | PushSet
+    | PushDeleted
+    | PushMoved
+    | PushDisabled
 )

@@ -41,7 +41,8 @@ def calls(tokens: dict[str, str]) -> list[Call]:
     asked.append(("mailbox_fetch", {"mailbox": "box", "group": "new", "max": 50}))
     asked.append(("mailbox_send", {"to": "box", "text": "the next"}))
     asked += [("session_get", {"session": name}) for name in ("talk", "s1", "mq9.1", "none")]
-    asked += [("session_list", {}), ("mailbox_send", {"to": "box", "text": "no more", "session": "closed"})]
+    asked += [("session_list", {}), ("push_list", {})]
+    asked += [("mailbox_send", {"to": "box", "text": "no more", "session": "closed"})]
     return asked
 
 

@@ -32,6 +32,7 @@ from mq9_mcp.domain.limits import limit
 from mq9_mcp.domain.mailbox import mailbox_view
 from mq9_mcp.domain.names import DEFAULT_GROUP, read_lease_token
 from mq9_mcp.domain.plan import Ask, Paged, Plan, Unprepared
+from mq9_mcp.domain.push_target import Push
 from mq9_mcp.domain.settle import close
 from mq9_mcp.domain.shown import Places
 from mq9_mcp.domain.state import NEVER, Caller, Group, Mailbox
@@ -233,6 +234,12 @@ class EmbeddedEngine(Store):
         tokens = [read_lease_token(message["lease"]) for message in reply["messages"]]
         self._release([token for token in tokens if token is not None], ask)
 
+    def pushes(self, task: str | None = None) -> list[Push]:
+        """The push targets to which something may be left to post, of one task or of all."""
+        known = self.state.pushes
+        places = known.values() if task is None else (known.get(task, {}),)
+        return [push for place in places for push in place.values() if push.live]
+
     async def figures(self) -> Figures:
         """The engine in numbers; gives way to others while it counts."""
         return await figures(self)
@@ -330,7 +337,7 @@ class EmbeddedEngine(Store):
             for event in events:
                 rebase(event, position)
         apply(self.state, events)
-        if self.listener.waits or self.watched or self.followed:
+        if self.listener.waits or self.watched or self.followed or self.state.pushes:
             tell(self.listener, self.watched, self.state, events)
 
     def _pass_time(self, ask: Ask) -> None:

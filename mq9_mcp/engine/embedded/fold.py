@@ -83,6 +83,7 @@ class Fold(Rows):
         self.numbers = {name: self.tables.meta(name) for name in NUMBERS}
         self.load_open()
         self.tasks.load()
+        self.pushes.load()
         self.clear()
         self.sound = True
 
@@ -94,3 +95,4 @@ class Fold(Rows):
         self.tables.run("forget_tasks", [before])
         self.tables.run("forget_task_events", [before])
         self.tables.run("forget_task_messages")
+        self.tables.run("forget_pushes")
