@@ -18,6 +18,7 @@ import uvicorn
 import uvloop
 from mq9_a2a import app as a2a
 from mq9_a2a.app import A2aDoor
+from mq9_a2a.push import Sender
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -40,6 +41,7 @@ from mq9_mcp.engine.embedded.engine import open_engine
 from mq9_mcp.engine.embedded.frame import Damaged
 from mq9_mcp.engine.embedded.lock import owner_of, taken
 from mq9_mcp.peers.cards import CardFetcher
+from mq9_mcp.peers.posts import Posts
 from mq9_mcp.peers.reach import Reach, read_networks
 from mq9_mcp.serve.logs import set_up_logs, take_down_logs
 from mq9_mcp.settings import Settings
@@ -104,10 +106,16 @@ class _Server(uvicorn.Server):
     """
 
     def __init__(
-        self, config: uvicorn.Config, broker: Broker, url: str, tell: Callable[[str | None], None]
+        self,
+        config: uvicorn.Config,
+        broker: Broker,
+        sender: Sender,
+        url: str,
+        tell: Callable[[str | None], None],
     ) -> None:
         super().__init__(config)
         self.broker = broker
+        self.sender = sender
         self.url = url
         self.tell = tell
         self.closing: asyncio.Task[None] | None = None
@@ -150,8 +158,12 @@ class _Server(uvicorn.Server):
         """Take no new work from now on; done when everything is on disk."""
         if self.closing is None:
             self.tell(None)
-            self.closing = asyncio.get_running_loop().create_task(self.broker.close())
+            self.closing = asyncio.get_running_loop().create_task(self._close())
         return self.closing
+
+    async def _close(self) -> None:
+        await self.sender.close()
+        await self.broker.close()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End the connections once their calls are answered."""
@@ -173,7 +185,11 @@ async def serve(settings: Settings, ready: Callable[[str], None], any_port: bool
             memory_limit=f"{settings.memory_limit}B",
         )
         fetch_card = CardFetcher(Reach(read_networks(settings.card_networks)))
-        broker = await start_broker(engine, waiting_max=settings.waiting_max, fetch_card=fetch_card)
+        posts = Posts(Reach(read_networks(settings.push_networks)))
+        broker = await start_broker(
+            engine, waiting_max=settings.waiting_max, fetch_card=fetch_card, check_url=posts.check
+        )
+        sender = Sender(broker, posts)
         broker.tally.slow_s = settings.slow_call_s
         door = _mcp_door(broker, settings)
         load = _load(broker, settings, door)
@@ -197,8 +213,9 @@ async def serve(settings: Settings, ready: Callable[[str], None], any_port: bool
                 ready(url)
                 door.warm_up()
 
-        server = _Server(config, broker, _url(settings.host, listening.getsockname()[1]), tell)
+        server = _Server(config, broker, sender, _url(settings.host, listening.getsockname()[1]), tell)
         try:
+            sender.start()
             await server.serve(sockets=[listening, *(listening.dup() for _ in range(ACCEPTS - 1))])
         finally:
             server.stop_listening()

@@ -133,7 +133,7 @@ EDGES: dict[str, list[Edge]] = {
     "turns_max_most": [Edge("session_reopen", lambda n: {"session": "known", "turns_max": n})],
     "redrive_rate_max": [Edge("mailbox_redrive", lambda n: {"mailbox": "box", "rate": n})],
 }
-# Shown by tests of their own, here and in test_agent_cards, test_agents, test_card_url, test_task(s|_limits).
+# Shown by tests of their own, here, in test_agent*, test_card_url, test_push*, test_task*.
 BY_HAND = {
     "agents_max",
     "card_bytes_max",
@@ -148,6 +148,15 @@ BY_HAND = {
     "card_fetches_max",
     "card_redirects_max",
     "presence_s",
+    "pushes_max",
+    "push_secret_characters_max",
+    "push_post_s",
+    "push_failing_s",
+    "push_tries_min",
+    "push_backoff_first_s",
+    "push_backoff_max_s",
+    "push_posts_max",
+    "push_host_posts_max",
     "checkpoint_bytes_max",
     "follow_ups_max",
     "task_artifacts_max",
