@@ -149,7 +149,7 @@ def older_task(task: View) -> bytes:
 
 def _asked(context: ServerCallContext, params: p.Params) -> Ask:
     ask: Ask = context.state[ASK]
-    return ask if ask.mailbox else ask._replace(mailbox=params.tenant or context.tenant)
+    return ask._replace(mailbox=ask.mailbox or params.tenant or context.tenant, version="0.3")
 
 
 def _told(error: A2aError) -> sdk.A2AError:

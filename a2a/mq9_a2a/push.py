@@ -267,9 +267,8 @@ def headers_of(target: PushTarget) -> Headers:
     headers = [(b"content-type", kind), (b"a2a-version", target.version.encode())]
     if target.token is not None:
         headers.append((b"x-a2a-notification-token", target.token.encode()))
-    if target.scheme is not None:
-        login = " ".join(filter(None, (target.scheme, target.credentials)))
-        headers.append((b"authorization", login.encode()))
+    if target.credentials is not None:
+        headers.append((b"authorization", f"{target.scheme} {target.credentials}".encode()))
     return headers
 
 

@@ -19,7 +19,7 @@ Secret = Annotated[
 
 
 class PushAuthentication(Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
-    """The header ``Authorization`` of each post: ``<scheme> <credentials>``."""
+    """The header ``Authorization`` of each post: ``<scheme> <credentials>``; without credentials, none."""
 
     scheme: Annotated[
         str,

@@ -15,6 +15,7 @@ from mq9_a2a.push import FAILING_MS, FIRST_MS, MOST_MS, TRIES_MIN, Sender
 
 from mq9_mcp.domain.limits import limit
 from mq9_mcp.domain.push_commands import PushRequest
+from mq9_mcp.domain.push_target import read_url
 from mq9_mcp.domain.state import Caller
 from mq9_mcp.peers import posts as peer
 from mq9_mcp.peers.posts import NotPosted, Posts
@@ -337,7 +338,7 @@ def test_a_name_that_nobody_knows_now_may_be_known_later() -> None:
 
     async def body() -> None:
         posts = Posts(look_up=look_up)
-        await posts.check(peer.read_url("https://later.example/"))
+        await posts.check(read_url("https://later.example/"))
         with pytest.raises(NotPosted, match="ConnectError"):
             await posts.post("https://later.example/", [], b"{}")
         await posts.close()
