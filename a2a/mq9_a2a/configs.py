@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
 
 from mq9_a2a import params as p
+from mq9_a2a.ask import Ask
 from mq9_a2a.errors import INVALID_PARAMS, NOT_FOUND, A2aError
 from mq9_a2a.words import View
 from mq9_mcp.broker.arguments import read_arguments
 from mq9_mcp.broker.broker import Broker
 from mq9_mcp.domain.push_commands import PushDelete, PushLook, PushRequest, PushSet
-
-if TYPE_CHECKING:
-    from mq9_a2a.desk import Ask
 
 NEW = "new"  # stands for the task that the message opens or belongs to
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from mq9_a2a import params as p
+from mq9_a2a.ask import Ask as Ask
 from mq9_a2a.cards import Cards
 from mq9_a2a.configs import NEW, Configs, request_of
 from mq9_a2a.errors import (
@@ -28,7 +29,6 @@ from mq9_mcp.broker.broker import Broker
 from mq9_mcp.domain.clock import milliseconds
 from mq9_mcp.domain.errors import Refused, Unavailable
 from mq9_mcp.domain.push_commands import PushRequest
-from mq9_mcp.domain.state import Caller
 from mq9_mcp.domain.task_commands import TaskCancel, TaskGet, TaskPage
 from mq9_mcp.domain.task_request import TaskRequest
 
@@ -36,17 +36,6 @@ HISTORY_MAX = 100  # messages of a task that a look shows
 STOPS = TERMINAL | INTERRUPTED
 _Place = tuple[int, str]
 _place = msgspec.json.Decoder(_Place)
-
-
-class Ask(NamedTuple):
-    """One request: who asks, of which mailbox, with which extensions, at which address of ours."""
-
-    caller: Caller
-    mailbox: str
-    extensions: frozenset[str] = frozenset()
-    base: str = ""
-    after: int | None = None  # the last event that the client knows
-    version: str = "1.0"  # of A2A that it speaks
 
 
 class Sent(NamedTuple):

@@ -127,7 +127,7 @@ class TaskOptions(TypedDict, total=False):
 
 
 class PushAuthentication(TypedDict, total=False):
-    """The header ``Authorization`` of each post: ``<scheme> <credentials>``.
+    """The header ``Authorization`` of each post: ``<scheme> <credentials>``; without credentials, none.
 
     scheme: Such as Bearer or Basic.
     credentials: What follows it; sent, and never shown.

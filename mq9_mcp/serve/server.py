@@ -37,7 +37,7 @@ from mq9_mcp.doors.mcp_tools.app import McpDoor
 from mq9_mcp.doors.rest import app as rest
 from mq9_mcp.doors.web import app as web
 from mq9_mcp.doors.wire import SURPLUS_MAX, bounded
-from mq9_mcp.engine.embedded.engine import open_engine
+from mq9_mcp.engine.embedded.engine import EmbeddedEngine, open_engine
 from mq9_mcp.engine.embedded.frame import Damaged
 from mq9_mcp.engine.embedded.lock import owner_of, taken
 from mq9_mcp.peers.cards import CardFetcher
@@ -172,6 +172,17 @@ class _Server(uvicorn.Server):
         await closing
 
 
+async def _begin(settings: Settings, engine: EmbeddedEngine) -> tuple[Broker, Sender]:
+    """A broker ready for callers, and who posts for it, not started yet."""
+    fetch_card = CardFetcher(Reach(read_networks(settings.card_networks)))
+    posts = Posts(Reach(read_networks(settings.push_networks)))
+    broker = await start_broker(
+        engine, waiting_max=settings.waiting_max, fetch_card=fetch_card, check_url=posts.check
+    )
+    broker.tally.slow_s = settings.slow_call_s
+    return broker, Sender(broker, posts)
+
+
 async def serve(settings: Settings, ready: Callable[[str], None], any_port: bool = False) -> None:
     """Serve until SIGTERM or SIGINT; ``ready(url)`` is called once callers are answered.
 
@@ -184,13 +195,7 @@ async def serve(settings: Settings, ready: Callable[[str], None], any_port: bool
             journal_bytes=settings.journal_bytes,
             memory_limit=f"{settings.memory_limit}B",
         )
-        fetch_card = CardFetcher(Reach(read_networks(settings.card_networks)))
-        posts = Posts(Reach(read_networks(settings.push_networks)))
-        broker = await start_broker(
-            engine, waiting_max=settings.waiting_max, fetch_card=fetch_card, check_url=posts.check
-        )
-        sender = Sender(broker, posts)
-        broker.tally.slow_s = settings.slow_call_s
+        broker, sender = await _begin(settings, engine)
         door = _mcp_door(broker, settings)
         load = _load(broker, settings, door)
         config = uvicorn.Config(
