@@ -71,15 +71,21 @@ class Sender:
         for push in self.broker.engine.pushes():
             self._begin(_key(push))
 
-    async def close(self) -> None:
+    def stop(self) -> None:
         """Post nothing more; what was not acknowledged is posted after the next start."""
         self._closed = True
         self.broker.bell.pushing = None
-        tasks = [*self._running.values(), *([self._clock] if self._clock is not None else [])]
-        for task in tasks:
+        for task in self._tasks():
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Stop, and end the connections."""
+        self.stop()
+        await asyncio.gather(*self._tasks(), return_exceptions=True)
         await self.posts.close()
+
+    def _tasks(self) -> list[asyncio.Task[None]]:
+        return [*self._running.values(), *([self._clock] if self._clock is not None else [])]
 
     async def rest(self) -> None:
         """Return when everything is posted or waits for another try."""

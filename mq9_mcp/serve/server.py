@@ -158,12 +158,13 @@ class _Server(uvicorn.Server):
         """Take no new work from now on; done when everything is on disk."""
         if self.closing is None:
             self.tell(None)
+            self.sender.stop()
             self.closing = asyncio.get_running_loop().create_task(self._close())
         return self.closing
 
     async def _close(self) -> None:
-        await self.sender.close()
         await self.broker.close()
+        await self.sender.close()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End the connections once their calls are answered."""
