@@ -31,6 +31,7 @@ MOST_MS = limit("push_backoff_max_s") * 1000
 FAILING_MS = limit("push_failing_s") * 1000
 TRIES_MIN = limit("push_tries_min")
 GONE = 410
+SOME = 16  # events that are read and posted in one turn
 BROKER = Caller("mq9", "mq9.broker", True)
 Key = tuple[str, str, int]  # task, name, and the record that set it
 _encode = msgspec.json.Encoder().encode
@@ -62,14 +63,16 @@ class Sender:
         self._resting = asyncio.Event()
         self._resting.set()
         self._clock: asyncio.Task[None] | None = None
+        self._beginning: asyncio.Task[None] | None = None
         self._closed = False
 
     def start(self) -> None:
         """Post what is left to post, and what comes from now on."""
         self.broker.bell.pushing = self._moved
         self._clock = asyncio.create_task(self._wait(), name="mq9-push-clock")
-        for push in self.broker.engine.pushes():
-            self._begin(_key(push))
+        self._resting.clear()
+        self._beginning = asyncio.create_task(self._catch_up(), name="mq9-push-start")
+        self._beginning.add_done_callback(lambda _: self._rest())
 
     def stop(self) -> None:
         """Post nothing more; what was not acknowledged is posted after the next start."""
@@ -85,7 +88,7 @@ class Sender:
         await self.posts.close()
 
     def _tasks(self) -> list[asyncio.Task[None]]:
-        return [*self._running.values(), *([self._clock] if self._clock is not None else [])]
+        return [one for one in (*self._running.values(), self._clock, self._beginning) if one is not None]
 
     async def rest(self) -> None:
         """Return when everything is posted or waits for another try."""
@@ -117,8 +120,23 @@ class Sender:
         self._again.discard(key)
         if again and key not in self._waiting and not self._closed:
             self._begin(key)
-        elif not self._running:
+        else:
+            self._rest()
+
+    def _rest(self) -> None:
+        if not self._running and (self._beginning is None or self._beginning.done()):
             self._resting.set()
+
+    async def _catch_up(self) -> None:
+        """After a start, look at one target after the other: most have nothing left to post."""
+        for push in self.broker.engine.pushes():
+            key = _key(push)
+            with contextlib.suppress(Mq9Error):  # it is told again where it is posted
+                known = await self._task(Caller(push.principal), push.task)
+                if push.number >= known["version"] and known["state"] not in TERMINAL:
+                    continue
+            if key not in self._running and key not in self._waiting:
+                self._begin(key)
 
     async def _wait(self) -> None:
         """Begin again what waited long enough."""
@@ -168,24 +186,35 @@ class Sender:
         return found[0] if found else None
 
     async def _post_all(self, push: Push) -> None:
-        reader, key = Caller(push.principal), _key(push)
-        try:
-            known = await self._task(reader, push.task)
-        except Refused:  # it ended so long ago that nobody knows it any more
-            await self._report(push, done=True)
-            return
-        over = known["state"] in TERMINAL
-        reached = push.number
-        async for number, response in self._left(reader, known, push):
-            if response is not None:
-                await self._post(push, response)
-                self._tries.pop(key, None)
-            reached = number
-            done = over and number >= known["version"]
-            if (response is not None or done) and not await self._report(push, number=number, done=done):
-                return
-        if over and reached >= known["version"] and self._find(key) is not None:
-            await self._report(push, done=True)
+        left: Push | None = push
+        while left is not None and await self._post_some(left):
+            left = self._find(_key(push))
+
+    async def _post_some(self, push: Push) -> bool:
+        """A few events in one turn, so that nobody's backlog keeps others waiting; True if more are left."""
+        async with self.posts.turn(push.target.url):
+            if self._find(_key(push)) is None:
+                return False
+            reader = Caller(push.principal)
+            try:
+                known = await self._task(reader, push.task)
+            except Refused:  # it ended so long ago that nobody knows it any more
+                return await self._report(push, done=True)
+            over, reached, told = known["state"] in TERMINAL, push.number, False
+            async for number, response in self._left(reader, known, push):
+                reached, told = number, response is not None
+                if response is not None:
+                    await self._post(push, response)
+                    self._tries.pop(_key(push), None)
+                    done = over and number >= known["version"]
+                    if not await self._report(push, number=number, done=done):
+                        return False
+            if reached == push.number:  # nothing is left, or nothing is kept of it
+                reached = known["version"]
+            done = over and reached >= known["version"]
+            if not told and (done or reached > push.number):
+                return await self._report(push, number=reached, done=done) and reached < known["version"]
+            return bool(reached < known["version"])
 
     async def _task(self, reader: Caller, task: str) -> View:
         with self.broker.busy():
@@ -195,15 +224,16 @@ class Sender:
 
     async def _left(self, reader: Caller, known: View, push: Push) -> AsyncGenerator[tuple[int, View | None]]:
         """What the receiver has not acknowledged: numbers, and what is to be posted for each."""
-        after = push.number
+        after: int = push.number
         if after == AS_IT_STANDS or push.target.version != "1.0":
             if after < known["version"]:
                 found = await snapshot(self.broker, reader, known)
                 yield found.event.number, found.event.response
             return
-        while after < known["version"]:
+        through = min(after + SOME, known["version"])
+        while after < through:
             with self.broker.busy():
-                entries = await self.broker.engine.task_events(push.task, after, known["version"])
+                entries = await self.broker.engine.task_events(push.task, after, through)
             if not entries:
                 return
             for entry in entries:

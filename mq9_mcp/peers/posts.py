@@ -67,24 +67,22 @@ class Posts:
             )
 
     async def post(self, url: str, headers: Headers, body: bytes) -> int:
-        """The status of the answer; raises ``NotPosted``."""
-        place = read_url(url)
-        async with self._turn(place.host):
-            try:
-                async with asyncio.timeout(POST_S):
-                    return await self._post(url, headers, body)
-            except TimeoutError:
-                raise NotPosted(f"no answer within push_post_s, {POST_S} s") from None
-            except OutOfReach:
-                raise NotPosted("a private, loopback or link-local address") from None
-            except (
-                httpcore.NetworkError,
-                httpcore.ProtocolError,
-                httpcore.TimeoutException,
-                ssl.SSLError,
-                OSError,
-            ) as error:
-                raise NotPosted(type(error).__name__) from None
+        """The status of the answer; raises ``NotPosted``. Within a ``turn``."""
+        try:
+            async with asyncio.timeout(POST_S):
+                return await self._post(url, headers, body)
+        except TimeoutError:
+            raise NotPosted(f"no answer within push_post_s, {POST_S} s") from None
+        except OutOfReach:
+            raise NotPosted("a private, loopback or link-local address") from None
+        except (
+            httpcore.NetworkError,
+            httpcore.ProtocolError,
+            httpcore.TimeoutException,
+            ssl.SSLError,
+            OSError,
+        ) as error:
+            raise NotPosted(type(error).__name__) from None
 
     async def _post(self, url: str, headers: Headers, body: bytes) -> int:
         if self._pool is None:
@@ -108,7 +106,9 @@ class Posts:
             return int(response.status)
 
     @asynccontextmanager
-    async def _turn(self, name: str) -> AsyncGenerator[None]:
+    async def turn(self, url: str) -> AsyncGenerator[None]:
+        """A turn to post there: so many may at once, and so many to one host."""
+        name = read_url(url).host
         host = self._hosts.setdefault(name, _Host())
         host.wanted += 1
         try:

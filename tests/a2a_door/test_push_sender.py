@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mq9_a2a.push import FAILING_MS, FIRST_MS, MOST_MS, TRIES_MIN, Sender
+from mq9_a2a.push import FAILING_MS, FIRST_MS, MOST_MS, SOME, TRIES_MIN, Sender
 
 from mq9_mcp.domain.limits import limit
 from mq9_mcp.domain.push_commands import PushRequest
@@ -187,6 +187,31 @@ def test_events_that_were_not_acknowledged_come_after_a_restart(tmp_path: Path) 
     stage(body, tmp_path)
 
 
+def test_a_long_backlog_comes_whole_and_in_order(tmp_path: Path) -> None:
+    async def body(scene: Scene) -> None:
+        await scene.push(await scene.task())
+        await scene.receiver.posts.get()
+        await scene.sender.rest()
+        await scene.sender.close()
+        [message] = await scene.desk.fetch()
+        for number in range(SOME):
+            await update(scene.desk, message, checkpoint=number)
+        pieces = [{"artifact_id": "a", "text": str(number), "append": True} for number in range(3 * SOME)]
+        await update(scene.desk, message, artifacts=pieces)
+        await update(scene.desk, message, "completed")
+        scene.start()
+        assert await scene.receiver.words(1) == ["status:working"]
+        posts = [await scene.receiver.posts.get() for _ in pieces]
+        said = [post.body["artifactUpdate"]["artifact"]["parts"][0]["text"] for post in posts]
+        assert said == [piece["text"] for piece in pieces], "checkpoints are the worker's own"
+        assert await scene.receiver.words(1) == ["status:completed"]
+        await scene.sender.rest()
+        assert scene.receiver.posts.empty()
+        assert [one["state"] for one in await scene.listed()] == ["done"]
+
+    stage(body, tmp_path)
+
+
 def test_a_failure_waits_no_longer_than_the_longest_backoff(tmp_path: Path) -> None:
     async def body(scene: Scene) -> None:
         scene.receiver.answers.extend([500] * 20)
@@ -355,10 +380,13 @@ async def posting(count: int, receiver: Receiver, *hosts: str) -> AsyncIterator[
 
     posts = Posts(LOOPBACK, look_up)
     receiver.hold.clear()
-    running = [
-        asyncio.create_task(posts.post(receiver.url(host=hosts[number % len(hosts)]), [], b"{}"))
-        for number in range(count)
-    ]
+
+    async def post(url: str) -> int:
+        async with posts.turn(url):
+            return await posts.post(url, [], b"{}")
+
+    urls = [receiver.url(host=hosts[number % len(hosts)]) for number in range(count)]
+    running = [asyncio.create_task(post(url)) for url in urls]
     try:
         yield posts
         receiver.hold.set()
