@@ -109,6 +109,14 @@ SETTINGS: dict[str, Setting] = {
         check=_check_networks,
         form="a list of addresses and networks, such as 127.0.0.1 and 10.2.0.0/16",
     ),
+    "push_networks": Setting(
+        list,
+        (),
+        "Networks besides public ones to which the events of tasks may be posted, such as 10.2.0.0/16.",
+        "What a caller names must not lead the broker into the network behind it.",
+        check=_check_networks,
+        form="a list of addresses and networks, such as 127.0.0.1 and 10.2.0.0/16",
+    ),
     "toolsets": Setting(
         list,
         (),
@@ -268,6 +276,7 @@ class Settings(Struct, kw_only=True, frozen=True):
     allowed_hosts: tuple[str, ...] = _default("allowed_hosts")
     allowed_origins: tuple[str, ...] = _default("allowed_origins")
     card_networks: tuple[str, ...] = _default("card_networks")
+    push_networks: tuple[str, ...] = _default("push_networks")
     toolsets: tuple[str, ...] = _default("toolsets")
     embedding: str = _default("embedding")
     log_level: str = _default("log_level")

@@ -10,14 +10,19 @@ from typing import Any
 
 import pytest
 
-from mq9_mcp.broker.broker import Broker, start_broker
+from mq9_mcp.broker.broker import Broker, CheckUrl, start_broker
 from mq9_mcp.broker.clock import Clock
 from mq9_mcp.domain.errors import Mq9Error
+from mq9_mcp.domain.push_target import Place
 from mq9_mcp.domain.state import Caller
 from mq9_mcp.engine.embedded.engine import EmbeddedEngine, open_engine
 
 START_MS = 1_800_000_000_000  # 2027-01-15T08:00:00Z
 Reply = dict[str, Any]
+
+
+async def anywhere(_: Place) -> None:
+    """No name is looked up in tests."""
 
 
 class HandTime:
@@ -39,12 +44,13 @@ class Desk:
         self.options: dict[str, Any] = {"segment_bytes": 256 * 1024, "fold_apart": False, **options}
         self.broker: Broker
         self.engine: EmbeddedEngine
+        self.check_url: CheckUrl = anywhere
 
     async def open(self) -> None:
         """Open the data directory, as a start of the broker does."""
         self.engine = await open_engine(self.folder, **self.options)
         clock = Clock(self.engine.time, wall=self.time, boot=self.time)
-        self.broker = await start_broker(self.engine, clock)
+        self.broker = await start_broker(self.engine, clock, check_url=self.check_url)
 
     async def restart(self) -> None:
         """Stop the broker in order and start it again."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from mq9_mcp.domain import commands, delivery, task, task_commands
+from mq9_mcp.domain import commands, delivery, push_commands, task, task_commands
 
 Table = Callable[[Sequence[str], Iterable[Sequence[str]]], Iterable[str]]
 STATES = {
@@ -36,12 +36,14 @@ OBJECTS: dict[type, str] = {
     commands.TaskOptions: "[task options](#task-options)",
     task_commands.TaskUpdate: "[task update](#task_update)",
     task_commands.Progress: "[progress](#progress-of-a-task)",
+    push_commands.PushAuthentication: "[authentication](#authentication-of-a-push)",
     task_commands.Artifact: "[artifact](#an-artifact-of-a-task)",
 }
 TABLES = {
     "tasks": "Tasks that are open, or ended less than `task_retention_s` ago.",
     "task_events": "What the histories of tasks tell, numbered from 1.",
     "task_messages": "Which message belongs to which task.",
+    "pushes": "Where the events of tasks are posted to, and how far that has come.",
 }
 TASK_STATES = {
     "submitted": "It waits for a worker.",
@@ -118,4 +120,5 @@ def objects() -> Iterable[tuple[str, type]]:
     yield "## Task options\n", commands.TaskOptions
     yield "## An intent\n", commands.IntentArguments
     yield "## Progress of a task\n", task_commands.Progress
+    yield "## Authentication of a push\n", push_commands.PushAuthentication
     yield "## An artifact of a task\n", task_commands.Artifact

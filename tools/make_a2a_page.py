@@ -29,7 +29,7 @@ def a2a_page(table: Table) -> Iterator[str]:
     yield from table(("JSON-RPC", "HTTP+JSON, below `/v1`", "answer"), _methods())
     yield (
         "Clients of 0.3 are served at the same addresses: JSON-RPC by their own method names, HTTP+JSON "
-        "where `A2A-Version` is left out or 0.3. Push notifications are not part of this version.\n"
+        "where `A2A-Version` is left out or 0.3.\n"
     )
     yield "## Discovery\n"
     yield from table(
@@ -73,6 +73,16 @@ def a2a_page(table: Table) -> Iterator[str]:
         f"`{PUSH_DELIVERY}` among the extensions of a registered card has the broker "
         "[deliver to the agent's own address](../how-to/put-a-mailbox-before-an-a2a-agent.md).\n"
     )
+    yield "## Pushes\n"
+    yield (
+        "The events of a task are posted to the URL of each of its push notification configs as "
+        "`application/a2a+json`: a `StreamResponse` each, with `A2A-Version`, `X-A2A-Notification-Token` "
+        "where the config has a token, and `Authorization` where it has credentials. The first is the task. "
+        "A client of 0.3 gets the whole task each time, as `application/json`. 2xx acknowledges; 410 "
+        "disables the config; all else is tried again, redirects are not followed "
+        "([limits](limits.md): `push_*`). Credentials of a config never come back. "
+        "[How to use it](../how-to/call-an-agent-over-a2a.md#be-told-of-changes).\n"
+    )
     yield "## Bounds\n"
     yield (
         f"A stream says something at least every {PING_S} s. A task is shown with its last {HISTORY_MAX} "
@@ -96,8 +106,6 @@ def a2a_page(table: Table) -> Iterator[str]:
 
 def _methods() -> Iterator[tuple[str, ...]]:
     for method in params.METHODS:
-        if "Push" in method:
-            continue
         paths = [f"`{verb} {_path(one)}`" for verb, one, name in ROUTES if name == method]
         yield f"`{method}`", ", ".join(paths), "a stream" if method in STREAMING else "one"
 

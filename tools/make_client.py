@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import msgspec
 
 from mq9_mcp.broker.catalogue import CATALOGUE, Entry
-from mq9_mcp.domain import commands, task_commands
+from mq9_mcp.domain import commands, push_commands, task_commands
 
 ROOT = Path(__file__).resolve().parents[1]
 CLIENT = "mq9_mcp/client"
@@ -38,6 +38,7 @@ OBJECTS = (
     commands.AckItem,
     commands.IntentArguments,
     commands.TaskOptions,
+    push_commands.PushAuthentication,
     task_commands.Progress,
     task_commands.Artifact,
     task_commands.TaskUpdate,
@@ -69,6 +70,9 @@ REPLIES = {
     "session_list": "SessionListReply",
     "session_close": "SessionReply",
     "session_reopen": "SessionReply",
+    "push_set": "PushReply",
+    "push_list": "PushListReply",
+    "push_delete": "PushDeleteReply",
 }
 POSITIONAL = {"agent_register": "card", "agent_unregister": "name"}  # as mq9's users write it
 HEAD = """{docstring}

@@ -105,6 +105,10 @@ SHOWN = {
     "session_reopened": "session, turns_max",
     "task_opened": "mailbox, task, id, asker, timeout_at?; also to the asker's principal",
     "task_moved": "mailbox, task, state, by, entries?: [{kind, id?, reason?}]",
+    "push_set": "task, push; to the asker's principal",
+    "push_deleted": "task, push; to the asker's principal",
+    "push_moved": "",
+    "push_disabled": "task, push, trouble; to the asker's principal",
 }
 
 

@@ -139,6 +139,12 @@ async def second_half(desk: Desk) -> dict[str, str]:
     await desk.send("gone", "with its mailbox")
     await desk.call("mailbox_drop", address="gone")
     await desk.call("mailbox_redrive", mailbox="box.dead")
+    [receipt] = (await desk.call("mailbox_send", to="box", text="weigh", task=True))["receipts"]
+    login = {"scheme": "Bearer", "credentials": "secret"}
+    for number in range(2):
+        url = f"https://hooks.example/{number}"
+        await desk.call("push_set", task=receipt["task"], url=url, id=f"p{number}", authentication=login)
+    await desk.call("push_delete", task=receipt["task"], id="p0")
     return {"ordered": ordered["lease"], "once": once["lease"]}
 
 

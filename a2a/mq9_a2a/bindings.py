@@ -10,8 +10,9 @@ from urllib.parse import parse_qsl, unquote
 import msgspec
 
 from mq9_a2a import params as p
+from mq9_a2a.configs import Configs
 from mq9_a2a.desk import Ask, Desk
-from mq9_a2a.errors import INVALID_PARAMS, INVALID_REQUEST, NO_METHOD, NO_PUSH, NOT_JSON, A2aError
+from mq9_a2a.errors import INVALID_PARAMS, INVALID_REQUEST, NO_METHOD, NOT_JSON, A2aError
 from mq9_a2a.follow import Event
 from mq9_a2a.words import NUMBERS
 
@@ -86,7 +87,18 @@ async def perform(desk: Desk, ask: Ask, method: str, params: p.Params) -> Any:
         return await desk.cancel(ask, params)
     if method == "GetExtendedAgentCard":
         return await desk.extended_card(ask)
-    raise A2aError(NO_PUSH)
+    return await _configure(desk.configs, ask, method, params)
+
+
+async def _configure(configs: Configs, ask: Ask, method: str, params: p.Params) -> Any:
+    if isinstance(params, p.PushConfig):
+        return await configs.create(ask, params)
+    if isinstance(params, p.AllPush):
+        return await configs.list(ask, params)
+    assert isinstance(params, p.OnePush)
+    if method == "GetTaskPushNotificationConfig":
+        return await configs.get(ask, params)
+    return await configs.delete(ask, params)
 
 
 async def follow(desk: Desk, ask: Ask, params: p.Params) -> AsyncGenerator[Event]:

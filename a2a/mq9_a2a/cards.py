@@ -152,7 +152,7 @@ def _dressed(card: View, url: str, extended: bool = True) -> View:
     capabilities = {
         **card["capabilities"],
         "streaming": True,
-        "pushNotifications": False,
+        "pushNotifications": True,
         "extendedAgentCard": extended,
         "extensions": extensions,
     }

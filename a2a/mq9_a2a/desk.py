@@ -12,11 +12,12 @@ from typing import NamedTuple
 import msgspec
 
 from mq9_a2a import params as p
+from mq9_a2a.ask import Ask as Ask
 from mq9_a2a.cards import Cards, own_card, without_older
+from mq9_a2a.configs import NEW, Configs, request_of
 from mq9_a2a.errors import (
     EXTENSION_REQUIRED,
     INVALID_PARAMS,
-    NO_PUSH,
     NOT_CANCELABLE,
     NOT_FOUND,
     UNSUPPORTED,
@@ -29,6 +30,7 @@ from mq9_mcp.domain.clock import milliseconds
 from mq9_mcp.domain.commands import IntentArguments
 from mq9_mcp.domain.errors import Refused, Unavailable
 from mq9_mcp.domain.limits import limit
+from mq9_mcp.domain.push_commands import PushRequest
 from mq9_mcp.domain.state import Caller
 from mq9_mcp.domain.task_commands import TaskCancel, TaskGet, TaskPage
 from mq9_mcp.domain.task_request import TaskRequest
@@ -38,17 +40,6 @@ HISTORY_MAX = 100  # messages of a task that a look shows
 STOPS = TERMINAL | INTERRUPTED
 _Place = tuple[int, str]
 _place = msgspec.json.Decoder(_Place)
-
-
-class Ask(NamedTuple):
-    """One request: who asks, of which mailbox (none: the broker itself), with which extensions, at which
-    address of ours."""
-
-    caller: Caller
-    mailbox: str
-    extensions: frozenset[str] = frozenset()
-    base: str = ""
-    after: int | None = None  # the last event that the client knows
 
 
 class Sent(NamedTuple):
@@ -67,6 +58,7 @@ class Desk:
         self.block_s = block_s
         self.cards = Cards(broker)
         self.follows = Follows(broker)
+        self.configs = Configs(broker, self._own)
 
     # -- sending
 
@@ -88,8 +80,6 @@ class Desk:
     async def _send(self, ask: Ask, given: p.SendMessage) -> Sent:
         message = given.message
         assert message is not None
-        if given.configuration is not None and given.configuration.task_push_notification_config is not None:
-            raise A2aError(NO_PUSH)
         await self._check_extensions(ask)
         known = await self._own(ask, message.task_id) if message.task_id else None
         if known is not None:
@@ -108,6 +98,7 @@ class Desk:
             session=message.context_id or None if known is None else None,
             message_id=message.message_id,
             a2a=envelope,
+            push=_push(ask, given.configuration),
         )
         receipt = await self._store(ask, command)
         if known is not None or receipt["duplicate"]:
@@ -251,6 +242,11 @@ class Desk:
             raise A2aError(
                 EXTENSION_REQUIRED, f"Extensions that the agent requires: {', '.join(missing)[:500]}"
             )
+
+
+def _push(ask: Ask, configuration: p.Configuration | None) -> PushRequest | None:
+    given = configuration.task_push_notification_config if configuration is not None else None
+    return request_of(given, NEW, ask.version) if given is not None else None
 
 
 def _envelope(message: p.Said) -> View:

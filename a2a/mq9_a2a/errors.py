@@ -26,13 +26,6 @@ class Kind(NamedTuple):
 
 NOT_FOUND = Kind(-32001, 404, "NOT_FOUND", "TASK_NOT_FOUND", "Task not found")
 NOT_CANCELABLE = Kind(-32002, 400, "FAILED_PRECONDITION", "TASK_NOT_CANCELABLE", "Task cannot be canceled")
-NO_PUSH = Kind(
-    -32003,
-    400,
-    "FAILED_PRECONDITION",
-    "PUSH_NOTIFICATION_NOT_SUPPORTED",
-    "Push Notification is not supported",
-)
 UNSUPPORTED = Kind(
     -32004, 400, "FAILED_PRECONDITION", "UNSUPPORTED_OPERATION", "This operation is not supported"
 )

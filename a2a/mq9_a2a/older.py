@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import a2a.server.routes  # noqa: F401 -- before the adapters, which import it in a circle
 from a2a.auth.user import UnauthenticatedUser
+from a2a.compat.v0_3.conversions import to_compat_task
 from a2a.compat.v0_3.jsonrpc_adapter import JSONRPC03Adapter
 from a2a.compat.v0_3.rest_adapter import REST03Adapter
 from a2a.server.context import ServerCallContext
@@ -30,6 +31,7 @@ from mq9_a2a.bindings import follow, perform, read_json
 from mq9_a2a.desk import Ask, Desk
 from mq9_a2a.errors import A2aError, of_broker
 from mq9_a2a.wire import read_body
+from mq9_a2a.words import View
 from mq9_mcp.domain.errors import Mq9Error
 
 ASK = "mq9.ask"
@@ -141,9 +143,15 @@ class Handler(RequestHandler):
         return await self._perform("GetExtendedAgentCard", params, context, pb.AgentCard())
 
 
+def older_task(task: View) -> bytes:
+    """A task as 0.3 writes it."""
+    read = to_compat_task(ParseDict(task, pb.Task(), ignore_unknown_fields=True))
+    return read.model_dump_json(by_alias=True, exclude_none=True).encode()
+
+
 def _asked(context: ServerCallContext, params: p.Params) -> Ask:
     ask: Ask = context.state[ASK]
-    return ask if ask.mailbox else ask._replace(mailbox=params.tenant or context.tenant)
+    return ask._replace(mailbox=ask.mailbox or params.tenant or context.tenant, version="0.3")
 
 
 def _told(error: A2aError) -> sdk.A2AError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 
@@ -56,6 +56,7 @@ class Bell:
         self._rungs: dict[int, list[asyncio.Queue[Move]]] = {}
         self._followed = followed
         self._followers: dict[str, list[asyncio.Event]] = {}
+        self.pushing: Callable[[str], None] | None = None  # told of every task that moves
 
     def arrived(self, address: str, count: int, group: str | None = None) -> None:
         """Wake as many waiters as there are new messages, in ``group`` or in every group."""
@@ -119,6 +120,8 @@ class Bell:
         """Wake those who follow ``task``, and the waits of a worker that has something to be told."""
         for moved in self._followers.get(task, ()):
             moved.set()
+        if self.pushing is not None:
+            self.pushing(task)
         if worker is None:
             return
         for lines in self._lines.values():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +23,11 @@ from mq9_mcp.broker.tasks import follow_task, wait_for_task
 from mq9_mcp.domain.commands import AgentRegister, Command, MailboxFetch, MailboxSend
 from mq9_mcp.domain.errors import Mq9Error, Unavailable
 from mq9_mcp.domain.plan import Ask
+from mq9_mcp.domain.push_commands import PushRequest, PushSet
+from mq9_mcp.domain.push_target import Place, read_url
 from mq9_mcp.domain.state import Caller
 from mq9_mcp.domain.task_commands import TaskGet
+from mq9_mcp.domain.task_request import TaskRequest
 from mq9_mcp.engine.base import Engine
 
 if TYPE_CHECKING:
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
 
 UPKEEP_MS = 500  # retention looks at what has grown at least so often
 WAITING_MAX = 4_096
+CheckUrl = Callable[[Place], Awaitable[None]]
+PUSHES = frozenset({PushSet, PushRequest, TaskRequest})
 
 
 class Broker:
@@ -44,6 +49,7 @@ class Broker:
         waiting_max: int = WAITING_MAX,
         fetch_card: FetchCard | None = None,
         encoder: Encoder | None = None,
+        check_url: CheckUrl | None = None,
     ) -> None:
         self.engine = engine
         self.clock = clock
@@ -60,6 +66,7 @@ class Broker:
         self._draining = asyncio.Event()
         self.agents = Agents(engine, fetch_card, self._draining, encoder)
         self.parking = Parking(self)
+        self._check_url = check_url
         self._stop = False
         self._looks_at = 0  # when the upkeep looks next
         self._early = asyncio.Event()  # it must look before that
@@ -96,6 +103,8 @@ class Broker:
                 reply = await self._wait(caller, command)
             else:
                 ask = self.ask()
+                if type(command) in PUSHES:
+                    await self._check_push(command)
                 if prepared(command):
                     await self.agents.prepare(command, ask)
                 reply = await self.engine.execute(caller, command, ask)
@@ -114,6 +123,18 @@ class Broker:
         finally:
             self.tally.add(type(command), outcome, None if waiting else perf_counter() - begin)
             self._ended()
+
+    async def _check_push(self, command: Command) -> None:
+        """Refuse a URL that the broker may not post to; where its name is not known now, time will tell."""
+        push = command.push if isinstance(command, TaskRequest) else command
+        if not isinstance(push, PushSet):
+            return
+        place = read_url(push.url)
+        if self._check_url is None:
+            from mq9_mcp.peers.posts import Posts  # slow to import, seldom needed
+
+            self._check_url = Posts().check
+        await self._check_url(place)
 
     @contextlib.contextmanager
     def busy(self) -> Iterator[None]:
@@ -262,13 +283,14 @@ async def start_broker(
     waiting_max: int = WAITING_MAX,
     fetch_card: FetchCard | None = None,
     encoder: Encoder | None = None,
+    check_url: CheckUrl | None = None,
 ) -> Broker:
     """A broker on an open engine, ready for callers; if it cannot be, the engine is closed.
 
-    ``fetch_card`` is asked for what ``card_url`` names; left out, public addresses alone are. Without
-    ``encoder`` agents are found by keywords alone.
+    ``fetch_card`` is asked for what ``card_url`` names, ``check_url`` whether events may be posted to a
+    place; left out, public addresses alone may. Without ``encoder`` agents are found by keywords alone.
     """
-    broker = Broker(engine, clock or Clock(engine.time), waiting_max, fetch_card, encoder)
+    broker = Broker(engine, clock or Clock(engine.time), waiting_max, fetch_card, encoder, check_url)
     try:
         await engine.begin(broker.ask())
         broker.parking.notice()

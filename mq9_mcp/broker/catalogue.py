@@ -2,40 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
+from mq9_mcp.broker.entry import ALWAYS
+from mq9_mcp.broker.entry import Entry as Entry
+from mq9_mcp.broker.entry import Example as Example
+from mq9_mcp.broker.entry_push import PUSH_ENTRIES
 from mq9_mcp.domain import commands as c
+from mq9_mcp.domain import push_commands as p
 from mq9_mcp.domain import task_commands as t
 from mq9_mcp.domain.task_request import TaskRequest
 
-
-class Example(NamedTuple):
-    """A call that works on an empty broker, run by the tests as agent ``alice``."""
-
-    says: str
-    arguments: dict[str, Any]
-
-
-class Entry(NamedTuple):
-    """One command.
-
-    ``action`` on ``resource`` is what access rules speak of. ``hidden`` arguments exist at every door
-    but are not shown to models. ``operators``: not among a model's default tools.
-    """
-
-    name: str
-    arguments: type[c.Command]
-    help: str
-    reply: dict[str, str]
-    errors: tuple[str, ...]
-    action: str
-    resource: str
-    examples: tuple[Example, ...]
-    hidden: tuple[str, ...] = ()
-    operators: bool = False
-
-
-ALWAYS = ("INVALID_ARGUMENT", "RATE_LIMITED", "STORAGE_UNAVAILABLE", "SHUTTING_DOWN")
 _MESSAGE = (
     "id, mailbox, from, verified, created_at, deliver_at?, expires_at?, priority, parts, tags, dedup_key?, "
     "state_key?, session, in_reply_to?, reply_to?, task?, task_state?, metadata?, dead_letter?"
@@ -452,13 +427,15 @@ _AGENT_ENTRIES = (
     ),
 )
 
-CATALOGUE: dict[str, Entry] = {entry.name: entry for entry in (*_ENTRIES, *_AGENT_ENTRIES)}
+CATALOGUE: dict[str, Entry] = {entry.name: entry for entry in (*_ENTRIES, *_AGENT_ENTRIES, *PUSH_ENTRIES)}
 
 # What doors alone call, and the command as which it counts.
-HIDDEN: dict[type[c.Command], str] = {TaskRequest: "mailbox_send", t.TaskPage: "task_list"}
+HIDDEN: dict[type[c.Command], str] = {
+    TaskRequest: "mailbox_send",
+    t.TaskPage: "task_list",
+    p.PushRequest: "push_set",
+    p.PushLook: "push_list",
+}
 
 # Named by the contract, not part of this version: refused by name, with what they belong to.
-LATER: dict[str, str] = {
-    **dict.fromkeys(("push_set", "push_list", "push_delete"), "push notifications"),
-    "audit_query": "audit queries",
-}
+LATER: dict[str, str] = {"audit_query": "audit queries"}

@@ -20,6 +20,7 @@ from mq9_mcp.broker.shapes import (
     LeasedMessage,
     Mailbox,
     Message,
+    Push,
     Receipt,
     Redriven,
     Remaining,
@@ -198,6 +199,26 @@ class SessionReply(Shape, kw_only=True, frozen=True):
     session: Session
 
 
+class PushSetReply(Shape, kw_only=True, frozen=True):
+    """One push target."""
+
+    push: Push
+
+
+class PushListReply(Shape, kw_only=True, frozen=True):
+    """A page of push targets."""
+
+    pushes: list[Push]
+    remaining: Remaining
+    next_cursor: Cursor | UnsetType = UNSET
+
+
+class PushDeleteReply(Shape, kw_only=True, frozen=True):
+    """Whether there was a target."""
+
+    deleted: bool
+
+
 REPLIES: dict[str, type[Shape]] = {
     "mailbox_create": MailboxCreateReply,
     "mailbox_send": MailboxSendReply,
@@ -225,4 +246,7 @@ REPLIES: dict[str, type[Shape]] = {
     "session_list": SessionListReply,
     "session_close": SessionReply,
     "session_reopen": SessionReply,
+    "push_set": PushSetReply,
+    "push_list": PushListReply,
+    "push_delete": PushDeleteReply,
 }

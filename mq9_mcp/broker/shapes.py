@@ -119,6 +119,27 @@ class DeadLetter(Shape, kw_only=True, frozen=True):
     last_attempt_at: datetime | UnsetType = UNSET
 
 
+class PushScheme(Shape, kw_only=True, frozen=True):
+    """The scheme of the header Authorization; what follows it is never shown."""
+
+    scheme: str
+
+
+class Push(Shape, kw_only=True, frozen=True):
+    """Where a task's events are posted, and how far that has come."""
+
+    id: str
+    task: str
+    url: str
+    state: Literal["active", "failing", "disabled", "done"]
+    delivered: Annotated[int, Meta(description="The last event that the receiver has acknowledged.")]
+    created_at: datetime
+    authentication: PushScheme | UnsetType = UNSET
+    failing_since: datetime | UnsetType = UNSET
+    disabled_at: datetime | UnsetType = UNSET
+    trouble: Annotated[str, Meta(description="What was wrong with a post.")] | UnsetType = UNSET
+
+
 class Envelope(Shape, kw_only=True, frozen=True):
     """What an A2A client wrote around its parts, verbatim."""
 

@@ -19,6 +19,10 @@ from mq9_mcp.domain.commands import TIERS
 DEST = "argument_"  # before the names of a command's arguments, so that they meet no option of mq9 itself
 
 
+# What every command's own options call by these names: the broker, and the caller's credential.
+OTHERWISE = {"url": "push_url", "token": "push_token"}
+
+
 class Flag(NamedTuple):
     """One argument of a command as an option.
 
@@ -47,7 +51,7 @@ class Flag(NamedTuple):
     @property
     def option(self) -> str:
         """How it is spelled on the command line."""
-        return "--" + self.name.replace("_", "-")
+        return "--" + OTHERWISE.get(self.name, self.name).replace("_", "-")
 
 
 def flags_of(model: type) -> dict[str, Flag]:

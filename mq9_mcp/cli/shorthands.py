@@ -27,6 +27,8 @@ WORDS: dict[str, tuple[str, ...]] = {
     "group_delete": ("mailbox", "group"),
     "session_list": ("mailbox",),
     "agent_discover": ("text",),
+    "push_set": ("task", "url"),
+    "push_list": ("task",),
 }
 
 

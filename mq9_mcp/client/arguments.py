@@ -140,6 +140,17 @@ class TaskOptions(TypedDict, total=False):
     timeout_s: float
 
 
+class PushAuthentication(TypedDict, total=False):
+    """The header ``Authorization`` of each post: ``<scheme> <credentials>``; without credentials, none.
+
+    scheme: Such as Bearer or Basic.
+    credentials: What follows it; sent, and never shown.
+    """
+
+    scheme: Required[str]
+    credentials: str
+
+
 class Progress(TypedDict, total=False):
     """How far a task is.
 

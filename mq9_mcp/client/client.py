@@ -13,6 +13,7 @@ from mq9_mcp import __version__
 from mq9_mcp.client.commands.agent import AgentCommands
 from mq9_mcp.client.commands.group import GroupCommands
 from mq9_mcp.client.commands.mailbox import MailboxCommands
+from mq9_mcp.client.commands.push import PushCommands
 from mq9_mcp.client.commands.session import SessionCommands
 from mq9_mcp.client.commands.task import TaskCommands
 from mq9_mcp.client.consuming import Consuming
@@ -30,7 +31,9 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-class Mq9Client(MailboxCommands, TaskCommands, GroupCommands, AgentCommands, SessionCommands, Consuming):
+class Mq9Client(
+    MailboxCommands, TaskCommands, GroupCommands, AgentCommands, SessionCommands, PushCommands, Consuming
+):
     """A caller of one broker, for one event loop. ``async with`` closes its connections.
 
     ``url``: else ``MQ9_URL``, else the daemon of the data directory, else ``http://127.0.0.1:9009``.

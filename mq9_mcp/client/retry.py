@@ -18,6 +18,7 @@ KEY_BYTES = 16
 REPEATABLE = frozenset(
     {"mailbox_send", "mailbox_ack", "mailbox_query", "mailbox_get", "mailbox_list", "mailbox_update"}
     | {"group_list", "task_get", "task_list", "session_get", "session_list", "agent_discover"}
+    | {"push_list"}
 )
 
 

@@ -19,6 +19,7 @@ from mq9_mcp.domain.delivery import Delivery, DeliveryState
 from mq9_mcp.domain.group import in_memory, left_out, wanted
 from mq9_mcp.domain.log import OUTSIDE
 from mq9_mcp.domain.past import GroupPlace, Place
+from mq9_mcp.domain.push import PUSH
 from mq9_mcp.domain.session import SESSION
 from mq9_mcp.domain.state import IDLE_GRACE, Group, History, Mailbox, State
 
@@ -188,4 +189,5 @@ _APPLY: dict[type[e.Event], Callable[[State, Any], None]] = {
     **SESSION,
     **TASKS,
     **PARK,
+    **PUSH,
 }

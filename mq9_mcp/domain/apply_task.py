@@ -46,6 +46,13 @@ def _forget_requests(state: State, task: Task) -> None:
             del state.requests[place_of(task.mailbox, name)]
 
 
+def _forget_disabled(state: State, task: str) -> None:
+    """Targets that nothing more is posted to: they stayed for as long as they could be set again."""
+    known = state.pushes.pop(task, None)
+    if known is not None and (live := {id: push for id, push in known.items() if push.live}):
+        state.pushes[task] = live
+
+
 def _opened(state: State, event: e.TaskOpened) -> None:
     add_task(state, opened(event))
 
@@ -69,6 +76,8 @@ def _moved(state: State, event: e.TaskMoved) -> None:
     if task.over:
         _forget_requests(state, task)
         del state.tasks[task.id]
+        if state.pushes:
+            _forget_disabled(state, task.id)
         state.ended_tasks[task.id] = task
         if len(state.ended_tasks) > ENDED_MAX:
             state.ended_tasks.popitem(last=False)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mq9_mcp.domain import commands as c
+from mq9_mcp.domain import push_commands as p
 from mq9_mcp.domain import task_commands as t
 from mq9_mcp.domain.agent import decide_register, decide_report, decide_unregister
 from mq9_mcp.domain.dead import decide_redrive
@@ -25,6 +26,9 @@ from mq9_mcp.domain.mailbox import (
 from mq9_mcp.domain.message import decide_request, decide_send
 from mq9_mcp.domain.park import Unpark, decide_unpark
 from mq9_mcp.domain.plan import Plan
+from mq9_mcp.domain.push import decide_delete as decide_push_delete
+from mq9_mcp.domain.push import decide_report as decide_push_report
+from mq9_mcp.domain.push import decide_set as decide_push_set
 from mq9_mcp.domain.session import decide_close, decide_reopen
 from mq9_mcp.domain.task_request import TaskRequest
 from mq9_mcp.domain.task_update import (
@@ -60,6 +64,10 @@ DECIDE: dict[type[c.Command], Decide] = {
     t.TaskUpdate: decide_task_update,
     t.TaskCancel: decide_task_cancel,
     t.TaskGet: decide_task_get,
+    p.PushSet: decide_push_set,
+    p.PushRequest: decide_push_set,
+    p.PushDelete: decide_push_delete,
+    p.PushReport: decide_push_report,
 }
 
 

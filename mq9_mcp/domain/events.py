@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from mq9_mcp.domain.event import Event as Event
+from mq9_mcp.domain.push_events import PushDeleted, PushDisabled, PushMoved, PushSet
 from mq9_mcp.domain.records import Letter as Letter
 from mq9_mcp.domain.records import Settings as Settings
 from mq9_mcp.domain.records import Wish as Wish
@@ -84,12 +86,6 @@ class SessionRecord(Struct, array_like=True, gc=False):
     mailboxes: tuple[int, ...]
     senders: tuple[str, ...]
     closed: bool = False
-
-
-class Event(Struct, tag_field="event", omit_defaults=True, kw_only=True):
-    """Anything that changed, and when (broker time)."""
-
-    at: int
 
 
 class Opened(Event, tag="opened", kw_only=True):
@@ -470,4 +466,8 @@ AnyEvent = (
     | SessionReopened
     | TaskOpened
     | TaskMoved
+    | PushSet
+    | PushDeleted
+    | PushMoved
+    | PushDisabled
 )

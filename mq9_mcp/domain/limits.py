@@ -104,6 +104,22 @@ LIMITS: dict[str, Limit] = {
     "session_idle_s": Limit(
         30 * DAY, "seconds", "A conversation that rests for a month is over; its name is known as long again."
     ),
+    # push
+    "push_post_s": Limit(15, "seconds", "A receiver takes an event in and works on it afterwards."),
+    "push_backoff_first_s": Limit(1, "seconds", "A receiver that restarts is soon back; each wait doubles."),
+    "push_backoff_max_s": Limit(600, "seconds", "A receiver that is back hears within ten minutes."),
+    "push_failing_s": Limit(
+        DAY, "seconds", "A receiver gets a night and a morning to come back before it is given up."
+    ),
+    "push_tries_min": Limit(
+        8, "tries", "A broker that was away for a day itself tries again before it gives a receiver up."
+    ),
+    "push_posts_max": Limit(64, "posts", "What callers name must not keep the broker busy; others wait."),
+    "push_host_posts_max": Limit(
+        16, "posts a host", "A slow receiver must not take the turns of all others."
+    ),
+    "push_secret_characters_max": Limit(4_096, "characters", "Holds the longest signed tokens in use."),
+    "pushes_max": Limit(16, "push targets a task", "Each event is posted once for every one of them."),
     # memory and counts
     "turns_max": Limit(
         1_000, "messages a session", "Two agents that answer each other for ever are stopped."

@@ -16,8 +16,12 @@ from mq9_mcp.domain.names import PARKED, check_address, own_session
 from mq9_mcp.domain.park import wish_of, with_an_end
 from mq9_mcp.domain.parts import Body, check_metadata, check_parts, digest, encode_body
 from mq9_mcp.domain.plan import PagedMessage, Plan
+from mq9_mcp.domain.push import set_push
+from mq9_mcp.domain.push_commands import PushRequest
+from mq9_mcp.domain.push_target import AS_IT_STANDS
 from mq9_mcp.domain.session import first_message, take_turn
 from mq9_mcp.domain.state import Mailbox, key_counts, no_mailbox
+from mq9_mcp.domain.task_moves import find_task
 from mq9_mcp.domain.task_request import TaskRequest, repeated, with_lasting_key
 from mq9_mcp.domain.task_send import Thread, default_target, shape, stored, thread_of
 
@@ -35,10 +39,21 @@ def decide_request(plan: Plan, command: TaskRequest) -> dict[str, Any]:
     """Open or continue a task, once; the reply is ``{receipts}``."""
     known = repeated(plan, command)
     if known is None:
-        return decide_send(plan, with_lasting_key(plan, command))
+        reply = decide_send(plan, with_lasting_key(plan, command))
+        if command.push is not None:
+            _push(plan, command.push, reply["receipts"][0], command.task is True)
+        return reply
+    if command.push is not None:
+        set_push(plan, known, command.push, AS_IT_STANDS)
     at, session = wire_time(known.created_at), known.session
     mailbox = plan.state.mailboxes[known.mailbox]
     return {"receipts": [_receipt(mailbox.address, known.first, at, session, True, known.id)]}
+
+
+def _push(plan: Plan, push: PushRequest, receipt: dict[str, Any], opens: bool) -> None:
+    """A target from the first event of a task that was opened just now; else from how it stands."""
+    task = find_task(plan, receipt["task"])
+    set_push(plan, task, push, 0 if opens and not receipt["duplicate"] else AS_IT_STANDS)
 
 
 def _several(command: MailboxSend) -> list[MessageArguments]:

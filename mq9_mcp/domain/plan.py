@@ -15,6 +15,7 @@ from mq9_mcp.domain.access import may_send
 from mq9_mcp.domain.delivery import DeliveryState
 from mq9_mcp.domain.errors import Refused
 from mq9_mcp.domain.events import DedupKey, Event, Mail, MailboxCreated, SessionRecord, Settings
+from mq9_mcp.domain.push_target import Push
 from mq9_mcp.domain.registry import Heartbeat, Match
 from mq9_mcp.domain.state import Caller, Group, Mailbox, State, no_mailbox
 from mq9_mcp.domain.task import Task
@@ -76,6 +77,7 @@ class Paged(Struct, frozen=True):
     settled: dict[int, PagedSettled] = field(default_factory=dict)
     sessions: dict[str, SessionRecord] = field(default_factory=dict)
     tasks: dict[str, Task] = field(default_factory=dict)
+    pushes: dict[str, list[Push]] = field(default_factory=dict)  # of a task, all of them
     sought: set[Any] = field(default_factory=set)  # what was looked for so far, found or not
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from mq9_mcp.domain import events as e
+from mq9_mcp.domain import push_events as push
 from mq9_mcp.domain.clock import wire_time
 from mq9_mcp.domain.commands import TIERS
 from mq9_mcp.domain.past import GroupPlace, Place
@@ -271,6 +272,13 @@ def _task_moved(looker: Looker, event: e.TaskMoved) -> View | None:
     )
 
 
+def _push_of(looker: Looker, event: push.PushSet | push.PushDeleted | push.PushDisabled) -> View | None:
+    """Nothing of the target itself: it holds secrets."""
+    own = event.principal == looker.caller.principal
+    trouble = getattr(event, "trouble", None)
+    return _filled(task=event.task, push=event.push, trouble=trouble) if own else None
+
+
 _VIEWS: dict[type[e.Event], Callable[[Looker, Any], View | None]] = {
     e.Opened: _nothing,
     e.MailboxCreated: _mailbox_created,
@@ -302,4 +310,8 @@ _VIEWS: dict[type[e.Event], Callable[[Looker, Any], View | None]] = {
     e.SessionReopened: _session_reopened,
     e.TaskOpened: _task_opened,
     e.TaskMoved: _task_moved,
+    push.PushSet: _push_of,
+    push.PushDeleted: _push_of,
+    push.PushMoved: _nothing,
+    push.PushDisabled: _push_of,
 }

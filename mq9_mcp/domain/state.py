@@ -21,6 +21,7 @@ from mq9_mcp.domain.log import Logs
 from mq9_mcp.domain.names import BROKER, DEFAULT_GROUP
 from mq9_mcp.domain.ordered import OrderedLine
 from mq9_mcp.domain.past import GroupPlace, Past, Place
+from mq9_mcp.domain.push_target import Push
 from mq9_mcp.domain.registry import Agent
 from mq9_mcp.domain.session_memory import Sessions
 from mq9_mcp.domain.task import Task
@@ -239,6 +240,7 @@ class State:
         self.tasks: dict[str, Task] = {}  # open ones
         self.ended_tasks: OrderedDict[str, Task] = OrderedDict()  # the last few, for who just waited for them
         self.requests: dict[tuple[int, str], str] = {}  # by mailbox and name: the open task
+        self.pushes: dict[str, dict[str, Push]] = {}  # by task and name: with something to post, or open
         self.task_news: dict[str, set[str]] = {}  # by worker: tasks of which it is to be told something
         self.parked: dict[int, Mail] = {}  # what waits for an agent, in the broker's own mailbox
         self.came: dict[str, int] = {}  # by agent: the record with which it last registered or came back

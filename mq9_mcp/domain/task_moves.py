@@ -123,7 +123,7 @@ def tell_asker(
     offset, size = plan.add_body(body), len(body)
     target = None
     if not silent and (state in TERMINAL or state in INTERRUPTED):
-        target = _asker_mailbox(plan, task)
+        target = asker_mailbox(plan, task)
     if target is not None:
         _store_notice(plan, task, target, about, (offset, size))
     return offset, size
@@ -141,7 +141,7 @@ def _store_notice(plan: Plan, task: Task, target: Mailbox, about: int, body: Pla
     plan.events.append(sent)
 
 
-def _asker_mailbox(plan: Plan, task: Task) -> Mailbox | None:
+def asker_mailbox(plan: Plan, task: Task) -> Mailbox | None:
     """Where the asker hears of its task; None if it has no mailbox, or names one that it may not write to."""
     mailbox = plan.find(task.reply_to or task.asker)
     if mailbox is None or not (mailbox.agent or mailbox.owner == task.principal):
@@ -249,7 +249,7 @@ def _acked(plan: Plan, event: e.Acked) -> None:
             detail = tell_asker(plan, task, "completed", [{"text": "completed"}])
         else:
             detail = (found.position, found.size)
-            asker = _asker_mailbox(plan, task)
+            asker = asker_mailbox(plan, task)
             if asker is not None and asker.number != found.mailbox:
                 detail = tell_asker(plan, task, "completed", [{"text": f"replied in message {found.id}"}])
         steps = [e.Step("status", detail, found.id if found is not None else 0)]

@@ -14,6 +14,7 @@ from msgspec import structs
 from mq9_mcp.domain.commands import MailboxSend
 from mq9_mcp.domain.parts import check_parts, digest
 from mq9_mcp.domain.plan import Plan
+from mq9_mcp.domain.push_commands import PushRequest
 from mq9_mcp.domain.state import Caller
 from mq9_mcp.domain.task import Task, TaskState
 
@@ -23,10 +24,14 @@ REPEATABLE = (TaskState.SUBMITTED, TaskState.WORKING)
 
 
 class TaskRequest(MailboxSend, kw_only=True, frozen=True):
-    """A message that opens a task or belongs to one. ``a2a`` is kept with it verbatim."""
+    """A message that opens a task or belongs to one. ``a2a`` is kept with it verbatim.
+
+    ``push``: where the task's events are posted, from its first one if this opens it.
+    """
 
     message_id: str
     a2a: dict[str, Any]
+    push: PushRequest | None = None
 
 
 def request_key(caller: Caller, command: TaskRequest, parts: list[dict[str, Any]]) -> str:

@@ -12,6 +12,7 @@ from mq9_mcp.domain.commands import Command
 from mq9_mcp.domain.events import Event
 from mq9_mcp.domain.outcome import Outcomes
 from mq9_mcp.domain.plan import Ask
+from mq9_mcp.domain.push_target import Push
 from mq9_mcp.domain.shown import Places
 from mq9_mcp.domain.spread import Spread
 from mq9_mcp.domain.state import Caller
@@ -90,7 +91,7 @@ class Listener(Protocol):
         """A watched message got to ``rung``: leased, acked, replied (by ``reply``), or an end."""
 
     def task_moved(self, task: str, worker: str | None) -> None:
-        """A task has a newer version; ``worker``, who holds its lease, has something to be told."""
+        """A task has a newer version or push target; ``worker``, who holds it, has something to be told."""
 
 
 class Engine(Protocol):
@@ -154,6 +155,9 @@ class Engine(Protocol):
 
     def give_back(self, reply: dict[str, Any], ask: Ask) -> None:
         """Release the leases of a fetch reply that did not reach its caller; no attempt is counted."""
+
+    def pushes(self, task: str | None = None) -> list[Push]:
+        """The push targets to which something may be left to post, of one task or of all."""
 
     def condition(self) -> Condition:
         """Whether changes can be stored now; cheap."""

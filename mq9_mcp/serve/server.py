@@ -7,17 +7,16 @@ import contextlib
 import logging
 import os
 import resource
-import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
-from types import FrameType
+from collections.abc import Callable
 
 import msgspec
 import uvicorn
 import uvloop
 from mq9_a2a import app as a2a
 from mq9_a2a.app import A2aDoor
+from mq9_a2a.push import Sender
 from mq9_a2a.remote import RemoteAgents
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -37,15 +36,17 @@ from mq9_mcp.doors.mcp_tools.app import McpDoor
 from mq9_mcp.doors.rest import app as rest
 from mq9_mcp.doors.web import app as web
 from mq9_mcp.doors.wire import SURPLUS_MAX, bounded
-from mq9_mcp.engine.embedded.engine import open_engine
+from mq9_mcp.engine.embedded.engine import EmbeddedEngine, open_engine
 from mq9_mcp.engine.embedded.frame import Damaged
 from mq9_mcp.engine.embedded.lock import owner_of, taken
 from mq9_mcp.hosted.hosting import Hosting
 from mq9_mcp.peers.cards import CardFetcher
+from mq9_mcp.peers.posts import Posts
 from mq9_mcp.peers.reach import Reach, read_networks
 from mq9_mcp.routing.encoder import Encoder
 from mq9_mcp.serve.logs import set_up_logs, take_down_logs
 from mq9_mcp.serve.meaning import embedder, formerly
+from mq9_mcp.serve.stopping import Server
 from mq9_mcp.settings import Settings
 
 OK, FAILED, USAGE, DAMAGED = 0, 1, 2, 3
@@ -54,7 +55,6 @@ KEEP_ALIVE_S = 60  # longer than clients keep an idle connection: the client is 
 BACKLOG = 2048  # connections that wait to be taken
 ACCEPTS = 32  # connections taken in one turn of the loop: uvloop takes one for each listening descriptor
 FILES = 64  # descriptors for all but connections: segments, tables, logs
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 log = logging.getLogger("mq9.serve")
 
 
@@ -100,76 +100,22 @@ def _no_such_thing(request: Request, error: Exception) -> Response:
     return refusal(refused, dict(error.headers or {}), status=error.status_code)
 
 
-class _Server(uvicorn.Server):
-    """Stops in order: no new work, who waits is answered, all is on disk, then the connections end.
-
-    ``tell(url)`` is called when callers are answered and a signal stops in order, ``tell(None)`` when
-    nobody is to come any more.
-    """
-
-    def __init__(
-        self, config: uvicorn.Config, broker: Broker, url: str, tell: Callable[[str | None], None]
-    ) -> None:
-        super().__init__(config)
-        self.broker = broker
-        self.url = url
-        self.tell = tell
-        self.hosting: Hosting | None = None
-        self.closing: asyncio.Task[None] | None = None
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """A signal stops the server and nothing else: it ends with success."""
-        loop = asyncio.get_running_loop()
-        for one in _SIGNALS:
-            loop.add_signal_handler(one, self.handle_exit, one, None)
-        try:
-            yield
-        finally:
-            for one in _SIGNALS:
-                loop.remove_signal_handler(one)
-                signal.signal(one, signal.SIG_IGN)  # all is done: one more is no reason to end badly
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Take calls."""
-        await super().startup(sockets)
-        self.tell(self.url)
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        """The first signal stops; after a second one nobody waits for callers any more."""
-        name = signal.Signals(sig).name
-        if self.should_exit:
-            log.warning("%s again: connections are cut", name, extra={"event": "stop_now"})
-            self.force_exit = True
-            return
-        log.info("%s: stopping", name, extra={"event": "stopping"})
-        self.should_exit = True
-        self.close_broker()
-
-    def stop_listening(self) -> None:
-        """Take no connections any more."""
-        for one in getattr(self, "servers", ()):
-            one.close()
-
-    def close_broker(self) -> asyncio.Task[None]:
-        """Take no new work from now on; done when everything is on disk."""
-        if self.closing is None:
-            self.tell(None)
-            self.closing = asyncio.get_running_loop().create_task(self._close())
-        return self.closing
-
-    async def _close(self) -> None:
-        if self.hosting is not None and self.hosting.working:
-            await self.hosting.stop()  # what it holds is given back while the broker still takes it
-        await self.broker.close()
-        if self.hosting is not None:
-            await self.hosting.stop()
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End the connections once their calls are answered."""
-        closing = self.close_broker()
-        await super().shutdown(sockets)
-        await closing
+async def _begin(
+    settings: Settings, engine: EmbeddedEngine, own: tuple[str, int]
+) -> tuple[Broker, Sender, Hosting]:
+    """A broker ready for callers; who posts for it and who works in it are not started yet."""
+    reach = Reach(read_networks(settings.card_networks))
+    posts = Posts(Reach(read_networks(settings.push_networks)))
+    loads = embedder(settings.embedding)
+    broker = await start_broker(
+        engine,
+        waiting_max=settings.waiting_max,
+        fetch_card=CardFetcher(reach),
+        encoder=Encoder(loads, formerly) if loads is not None else None,
+        check_url=posts.check,
+    )
+    broker.tally.slow_s = settings.slow_call_s
+    return broker, Sender(broker, posts), Hosting(broker, [RemoteAgents(reach, lambda: own)])
 
 
 async def serve(settings: Settings, ready: Callable[[str], None], any_port: bool = False) -> None:
@@ -184,12 +130,8 @@ async def serve(settings: Settings, ready: Callable[[str], None], any_port: bool
             journal_bytes=settings.journal_bytes,
             memory_limit=f"{settings.memory_limit}B",
         )
-        reach = Reach(read_networks(settings.card_networks))
-        fetch_card = CardFetcher(reach)
-        loads = embedder(settings.embedding)
-        encoder = Encoder(loads, formerly) if loads is not None else None
-        broker = await start_broker(engine, None, settings.waiting_max, fetch_card, encoder)
-        broker.tally.slow_s = settings.slow_call_s
+        own = listening.getsockname()[:2]
+        broker, sender, hosting = await _begin(settings, engine, own)
         door = _mcp_door(broker, settings)
         load = _load(broker, settings, door)
         config = uvicorn.Config(
@@ -213,10 +155,9 @@ async def serve(settings: Settings, ready: Callable[[str], None], any_port: bool
                 door.warm_up()
                 broker.agents.follow_soon()
 
-        own = listening.getsockname()[:2]
-        server = _Server(config, broker, _url(settings.host, own[1]), tell)
-        server.hosting = Hosting(broker, [RemoteAgents(reach, lambda: own)])
+        server = Server(config, broker, sender, hosting, _url(settings.host, own[1]), tell)
         try:
+            sender.start()
             await server.serve(sockets=[listening, *(listening.dup() for _ in range(ACCEPTS - 1))])
         finally:
             server.stop_listening()

@@ -15,7 +15,6 @@ MESSAGE = {"messageId": "m1", "role": "ROLE_USER", "parts": [{"text": "hello"}]}
 KINDS = {  # JSON-RPC code, HTTP status
     "TASK_NOT_FOUND": (-32001, 404),
     "TASK_NOT_CANCELABLE": (-32002, 400),
-    "PUSH_NOTIFICATION_NOT_SUPPORTED": (-32003, 400),
     "UNSUPPORTED_OPERATION": (-32004, 400),
     "EXTENSION_SUPPORT_REQUIRED": (-32008, 400),
     "VERSION_NOT_SUPPORTED": (-32009, 400),
@@ -47,16 +46,6 @@ def test_operations_fail_as_specified(tmp_path: Path, binding: str) -> None:
         await fails(peer, "UNSUPPORTED_OPERATION", "SubscribeToTask", id=task["id"])
         await fails(
             peer, "TASK_NOT_FOUND", "SendStreamingMessage", message={**MESSAGE, "taskId": "task-none"}
-        )
-        push = {"taskId": task["id"], "url": "http://127.0.0.1/hook"}
-        await fails(peer, "PUSH_NOTIFICATION_NOT_SUPPORTED", "CreateTaskPushNotificationConfig", **push)
-        configuration = {"taskPushNotificationConfig": {"url": "http://127.0.0.1/hook"}}
-        await fails(
-            peer,
-            "PUSH_NOTIFICATION_NOT_SUPPORTED",
-            "SendMessage",
-            message={**MESSAGE, "messageId": "m2"},
-            configuration=configuration,
         )
         assert (await peer.call("ListTasks"))["totalSize"] == 1, "what is refused is not stored"
         nobody = Peer(peer.site, binding, "nobody")

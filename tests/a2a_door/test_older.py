@@ -41,8 +41,6 @@ def test_json_rpc_of_0_3(tmp_path: Path) -> None:
         assert (await call(peer, "tasks/get", id=task["id"]))["result"] == task
         assert (await call(peer, "tasks/get", id="none"))["error"]["code"] == -32001
         assert (await call(peer, "tasks/cancel", id=task["id"]))["error"]["code"] == -32002
-        config = {"taskId": task["id"], "pushNotificationConfig": {"url": "http://127.0.0.1/hook"}}
-        assert (await call(peer, "tasks/pushNotificationConfig/set", **config))["error"]["code"] == -32003
         blocked = {"configuration": {"blocking": False}}
         waiting = (await call(peer, "message/send", message={**MESSAGE, "messageId": "m2"}, **blocked))[
             "result"
@@ -50,6 +48,29 @@ def test_json_rpc_of_0_3(tmp_path: Path) -> None:
         assert waiting["status"]["state"] == "submitted"
         canceled = (await call(peer, "tasks/cancel", id=waiting["id"]))["result"]
         assert canceled["status"]["state"] == "canceled"
+
+    run_peer(test, tmp_path, RPC)
+
+
+def test_push_configs_of_0_3(tmp_path: Path) -> None:
+    async def test(peer: Peer) -> None:
+        url, methods = "https://hooks.example/a", "tasks/pushNotificationConfig/"
+        blocked = {"configuration": {"blocking": False, "pushNotificationConfig": {"url": url, "id": "a"}}}
+        task = (await call(peer, "message/send", message=MESSAGE, **blocked))["result"]
+        login = {"schemes": ["Bearer"], "credentials": "secret-1"}
+        config = {"url": url, "id": "b", "token": "t", "authentication": login}
+        about = {"taskId": task["id"], "pushNotificationConfig": config}
+        assert (await call(peer, methods + "set", **about))["result"]["taskId"] == task["id"]
+        assert [push.target.version for push in peer.desk.engine.pushes()] == ["0.3", "0.3"]
+        assert peer.desk.engine.pushes()[1].target.credentials == "secret-1"
+        listed = (await call(peer, methods + "list", id=task["id"]))["result"]
+        assert [one["pushNotificationConfig"]["id"] for one in listed] == ["a", "b"]
+        named = {"id": task["id"], "pushNotificationConfigId": "b"}
+        found = (await call(peer, methods + "get", **named))["result"]["pushNotificationConfig"]
+        assert (found["url"], found["token"]) == (url, "t")
+        assert found["authentication"] == {"schemes": ["Bearer"]}
+        assert "error" not in await call(peer, methods + "delete", **named)
+        assert (await call(peer, methods + "get", **named))["error"]["code"] == -32001
 
     run_peer(test, tmp_path, RPC)
 

@@ -147,6 +147,7 @@ def test_what_is_no_message_is_for_the_broker_to_refuse(arguments: str) -> None:
 ONCE = frozenset(
     {"mailbox_delete", "mailbox_drop", "mailbox_redrive", "group_reset", "group_delete", "task_update"}
     | {"task_cancel", "agent_register", "agent_unregister", "session_close", "session_reopen"}
+    | {"push_set", "push_delete"}
 )
 
 

@@ -206,6 +206,9 @@ def base_of(command: str, lease: str, work: dict[str, Any]) -> dict[str, Any]:
         "session_get": {"session": "box"},
         "session_close": {"session": "box"},
         "session_reopen": {"session": "box"},
+        "push_set": {"task": work["task"], "url": "https://hooks.example/"},
+        "push_list": {},
+        "push_delete": {"task": work["task"], "id": "none"},
     }
     return bases.get(command, {"address": "box"})
 

@@ -8,12 +8,14 @@ from typing import Any
 
 from mq9_mcp.domain.clock import wire_time
 from mq9_mcp.domain.errors import Refused
-from mq9_mcp.domain.state import NEVER, Mailbox
+from mq9_mcp.domain.push_commands import PushReport
+from mq9_mcp.domain.state import NEVER, Caller, Mailbox
 from tests.engine.bench import Bench
 
 Settings = dict[str, Any]
 Act = Callable[[], Coroutine[Any, Any, None]]
 
+BROKER = Caller("mq9", "mq9.broker", True)
 AGENTS = ("ann", "ben", "cid")
 AGENT_NAMES = ("ann", "ben", "robot")
 GROUPS = ("default", "audit", "g3")
@@ -66,6 +68,8 @@ class Driver:
             (self.end_session, 1),
             (self.update_task, 14),
             (self.cancel_task, 3),
+            (self.push, 4),
+            (self.report_push, 5),
         ]
 
     async def start(self) -> None:
@@ -373,6 +377,33 @@ class Driver:
             await self.call("session_close", session=session)
         else:
             await self.call("session_reopen", session=session)
+
+    async def push(self) -> None:
+        """A push target of a task is set, set anew or deleted."""
+        if not self.tasks:
+            return
+        task, id = self.rng.choice(self.tasks[-6:]), self.rng.choice(("p1", "p2", "p3"))
+        if self.maybe(0.2):
+            await self.call("push_delete", task=task, id=id)
+        else:
+            url = f"https://hooks.example/{self.rng.randrange(2)}"
+            await self.call("push_set", task=task, id=id, url=url)
+
+    async def report_push(self) -> None:
+        """What became of posts to a target."""
+        known = self.bench.engine.pushes()
+        if not known:
+            return
+        push = self.rng.choice(known)
+        over = push.task not in self.bench.engine.state.tasks
+        fate: dict[str, Any] = self.rng.choice(
+            (
+                *({"number": push.number + 1}, {"number": max(0, push.number), "done": over}),
+                *({"trouble": "503"}, {"trouble": "410", "disable": self.maybe(0.5)}),
+            )
+        )
+        report = PushReport(task=push.task, id=push.id, made=push.made, **fate)
+        await self.bench.engine.execute(BROKER, report, self.bench.ask())
 
     async def look(self) -> None:
         """Reads change nothing."""

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from mq9_mcp.domain.push_commands import PushReport
+from mq9_mcp.domain.state import Caller
 from tests.engine.stage import Promise, Stage
 from tests.support import Reply, texts
 
 TASKS: list[Promise] = []
+BROKER = Caller("mq9", "mq9.broker", True)
 
 
 def promise(check: Promise) -> Promise:
@@ -267,3 +270,28 @@ async def a_repeated_send_opens_no_second_task(stage: Stage) -> None:
     await stage.restart()
     assert await stage.send("t-key", "work", task=True, dedup_key="k") == {**first, "duplicate": True}
     assert len(await stage.fetch("t-key")) == 1
+
+
+@promise
+async def push_targets_stay_with_their_task(stage: Stage) -> None:
+    await stage.box("t-push")
+    task = (await stage.send("t-push", "work", task=True))["task"]
+    engine = stage.broker.engine
+    push = (await stage.call("push_set", task=task, url="https://8.8.8.8/a"))["push"]
+    await stage.call("push_set", task=task, url="https://8.8.8.8/b", id="b")
+    [first, second] = engine.pushes(task)
+    report = PushReport(task=task, id=push["id"], made=first.made, number=1)
+    assert await engine.execute(BROKER, report, stage.broker.ask()) == {"live": True}
+    assert await stage.call("push_delete", task=task, id="b") == {"deleted": True}
+    await stage.restart()
+    engine = stage.broker.engine
+    assert [(one.id, one.number, one.made) for one in engine.pushes()] == [(push["id"], 1, first.made)]
+    late = PushReport(task=task, id="b", made=second.made, number=1)
+    assert await engine.execute(BROKER, late, stage.broker.ask()) == {"live": False}
+    await stage.call("task_cancel", task=task)
+    assert [one.id for one in engine.pushes(task)] == [push["id"]], "its end is still to be posted"
+    end = PushReport(task=task, id=push["id"], made=first.made, number=2, done=True)
+    await engine.execute(BROKER, end, stage.broker.ask())
+    assert engine.pushes() == []
+    [listed] = (await stage.call("push_list", task=task))["pushes"]
+    assert (listed["state"], listed["delivered"]) == ("done", 2)

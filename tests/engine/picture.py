@@ -48,6 +48,10 @@ def picture(state: State, now: int) -> Picture:
         "sessions": [_session(record) for record in state.sessions.known.values() if not _gone(record, now)],
         "tasks": {id: msgspec.to_builtins(task) for id, task in sorted(state.tasks.items())},
         "parked": sorted(state.parked),
+        "pushes": {
+            task: {id: msgspec.to_builtins(push) for id, push in sorted(known.items())}
+            for task, known in sorted(state.pushes.items())
+        },
         "task_news": {worker: sorted(tasks) for worker, tasks in sorted(state.task_news.items())},
     }
 
@@ -148,6 +152,10 @@ def check(state: State) -> None:
     for name, agent in state.agents.items():
         assert state.mailboxes[agent.mailbox].registered is agent, f"{name}: agent without its mailbox"
         assert state.mailboxes[agent.mailbox].owner == agent.owner, f"{name}: owner"
+    for task_id, known in state.pushes.items():
+        assert known, f"{task_id}: no push target left, and still known"
+        for push in known.values():
+            assert push.live or (task_id in state.tasks and not push.done), f"{push.id}: no use in memory"
     for task in state.tasks.values():
         _check_task(state, task)
 

@@ -117,6 +117,20 @@ def test_a_task_that_ends_is_learnt_without_being_asked_for(tmp_path: Path) -> N
     run(body, tmp_path, Bag())
 
 
+def test_only_the_latest_ended_tasks_of_an_agent_count(tmp_path: Path) -> None:
+    most, alone = limit("outcomes_max"), limit("learnt_asker_requests_max")
+
+    async def body(desk: MeaningDesk) -> None:
+        await register(desk, CARDS)
+        for number in range(most + alone):
+            await done(desk, "ledger", f"bill {number}", asker=f"asker{number // alone}")
+        found = (await desk.broker.engine.outcomes(0, ["ledger"])).of
+        assert len(found) == most
+        assert {one.text for one in found} == {f"bill {number}" for number in range(alone, most + alone)}
+
+    run(body, tmp_path)
+
+
 def test_what_is_far_from_the_card_teaches_nothing(tmp_path: Path) -> None:
     """An accomplice gives the weather's agent other people's work; its card does not speak of it."""
 

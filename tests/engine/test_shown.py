@@ -8,7 +8,9 @@ import msgspec
 import pytest
 
 from mq9_mcp.domain import events as e
+from mq9_mcp.domain import push_events as push
 from mq9_mcp.domain.past import GroupPlace, Place
+from mq9_mcp.domain.push_target import PushTarget
 from mq9_mcp.domain.shown import Places, groups_of, mailboxes_of, show
 from mq9_mcp.domain.state import Caller
 
@@ -151,7 +153,25 @@ SEEN: list[tuple[e.Event, dict[str, Any] | None]] = [
             "entries": [{"kind": "status", "id": 6, "reason": "EXPIRED"}],
         },
     ),
+    (
+        push.PushSet(
+            at=AT, task="task-1", push="p", principal="local", target=PushTarget(SECRET, SECRET, "x", SECRET)
+        ),
+        {"task": "task-1", "push": "p"},
+    ),
+    (
+        push.PushDeleted(at=AT, task="task-1", push="p", principal="local"),
+        {"task": "task-1", "push": "p"},
+    ),
+    (push.PushMoved(at=AT, task="task-1", push="p", number=3), None),
+    (
+        push.PushDisabled(at=AT, task="task-1", push="p", principal="local", trouble="503"),
+        {"task": "task-1", "push": "p", "trouble": "503"},
+    ),
 ]
+
+
+_SAY_THEIR_OWNERS = (e.MailboxCreated, e.TaskOpened, push.PushSet, push.PushDeleted, push.PushDisabled)
 
 
 def test_every_kind_of_event_is_here() -> None:
@@ -169,7 +189,7 @@ def test_what_the_owner_sees(event: e.Event, seen: dict[str, Any] | None) -> Non
 @pytest.mark.parametrize("event", [event for event, _ in SEEN], ids=lambda one: type(one).__name__)
 def test_what_has_no_name_is_not_shown(event: e.Event) -> None:
     """The mailbox ended so long ago that nobody knows whose it was."""
-    if not isinstance(event, e.MailboxCreated | e.TaskOpened):  # say their owners themselves
+    if not isinstance(event, _SAY_THEIR_OWNERS):  # say their owners themselves
         assert show(event, OWNER, Places({}, {})) is None
 
 

@@ -45,7 +45,8 @@ def calls(tokens: dict[str, str]) -> list[Call]:
     asked.append(
         ("mailbox_send", {"intent": {"text": "zither lessons"}, "park": True, "dedup_key": "parked"})
     )
-    asked += [("session_list", {}), ("mailbox_send", {"to": "box", "text": "no more", "session": "closed"})]
+    asked += [("session_list", {}), ("push_list", {})]
+    asked += [("mailbox_send", {"to": "box", "text": "no more", "session": "closed"})]
     return asked
 
 

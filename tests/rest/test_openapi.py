@@ -241,6 +241,14 @@ async def tell_of_tasks(story: Story) -> None:
     await story("mailbox_ack", items=[{"lease": notice["lease"]}], tasks=[done])
     assert (await story("task_get", task=task, history=50))["task"]["history"]
     await story("task_get", task="task-none")
+    login = {"scheme": "Bearer", "credentials": "secret"}
+    for id in ("a", "b"):
+        url = f"https://hooks.example/{id}"
+        await story("push_set", task=task, url=url, id=id, token="t", authentication=login)
+    assert (await story("push_list", limit=1))["remaining"] == 1
+    await story("push_delete", task=task, id="a")
+    await story("push_set", task="task-none", url="https://hooks.example/")
+    await story("push_delete", task="task-none", id="a")
 
 
 def test_what_a_live_server_answers_is_what_the_document_says(tmp_path: Path) -> None:

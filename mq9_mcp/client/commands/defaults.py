@@ -29,4 +29,5 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "session_list": {"limit": 20},
     "agent_unregister": {"delete_mail": False},
     "agent_discover": {"tags_any": (), "limit": 20},
+    "push_list": {"limit": 20},
 }

@@ -16,6 +16,7 @@ from mq9_mcp.client.sync.agent import SyncAgentCommands
 from mq9_mcp.client.sync.base import SyncBase
 from mq9_mcp.client.sync.group import SyncGroupCommands
 from mq9_mcp.client.sync.mailbox import SyncMailboxCommands
+from mq9_mcp.client.sync.push import SyncPushCommands
 from mq9_mcp.client.sync.session import SyncSessionCommands
 from mq9_mcp.client.sync.task import SyncTaskCommands
 from mq9_mcp.domain.errors import Mq9Error
@@ -77,7 +78,13 @@ class SyncConsumer:
 
 
 class SyncMq9Client(
-    SyncMailboxCommands, SyncTaskCommands, SyncGroupCommands, SyncSessionCommands, SyncAgentCommands, SyncBase
+    SyncMailboxCommands,
+    SyncTaskCommands,
+    SyncGroupCommands,
+    SyncSessionCommands,
+    SyncAgentCommands,
+    SyncPushCommands,
+    SyncBase,
 ):
     """``Mq9Client`` for code without an event loop: the same arguments, methods and promises.
 

@@ -114,6 +114,14 @@ WORDS: dict[str, Words] = {
     "group_delete": Words(
         "Delete a group", "End a group of readers; its leases are lost.", destructive=True, idempotent=True
     ),
+    "push_set": Words(
+        "Push a task's events",
+        "Post a task's events to a URL until it is over: at least once each, in order.",
+        idempotent=True,
+    ),
+    "push_delete": Words(
+        "Stop a push", "Post no more events of a task to a target.", destructive=True, idempotent=True
+    ),
     "session_close": Words(
         "Close a session",
         "End a conversation: nothing more can be sent into it.",

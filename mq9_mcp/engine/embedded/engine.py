@@ -270,7 +270,7 @@ class EmbeddedEngine(ReadingStore):
             for event in events:
                 rebase(event, position)
         apply(self.state, events)
-        if self.listener.waits or self.watched or self.followed:
+        if self.listener.waits or self.watched or self.followed or self.state.pushes:
             tell(self.listener, self.watched, self.state, events)
 
     def _pass_time(self, ask: Ask) -> None:

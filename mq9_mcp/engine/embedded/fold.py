@@ -83,6 +83,7 @@ class Fold(Rows):
         self.numbers = {name: self.tables.meta(name) for name in NUMBERS}
         self.load_open()
         self.tasks.load()
+        self.pushes.load()
         self.clear()
         self.sound = True
 
@@ -95,3 +96,4 @@ class Fold(Rows):
         self.tables.run("forget_task_events", [before])
         self.tables.run("forget_task_messages")
         self.tables.run("forget_parked")
+        self.tables.run("forget_pushes")

@@ -12,6 +12,7 @@ from mq9_mcp.domain.limits import limit
 from mq9_mcp.engine.embedded.agents import fold_registered, fold_status, fold_unregistered
 from mq9_mcp.engine.embedded.fold_park import fold_unparked
 from mq9_mcp.engine.embedded.fold_session import SESSION
+from mq9_mcp.engine.embedded.push_rows import PUSH
 from mq9_mcp.engine.embedded.replay import Entry
 from mq9_mcp.engine.embedded.rows import OpenRow, Rows
 
@@ -273,4 +274,5 @@ HANDLERS: dict[type[e.Event], Callable[[Rows, Entry, Any], None]] = {
     **SESSION,
     e.TaskOpened: _task_opened,
     e.TaskMoved: _task_moved,
+    **PUSH,
 }

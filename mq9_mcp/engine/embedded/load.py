@@ -19,6 +19,7 @@ from mq9_mcp.engine.embedded.agents import load_agents
 from mq9_mcp.engine.embedded.fold import FOLDED_MARK, mark_of
 from mq9_mcp.engine.embedded.frame import Damaged, Frame
 from mq9_mcp.engine.embedded.mails import extra_of, mail_of
+from mq9_mcp.engine.embedded.push_rows import load_pushes
 from mq9_mcp.engine.embedded.replay import Entry, entries
 from mq9_mcp.engine.embedded.segments import Segment
 from mq9_mcp.engine.embedded.session import load_sessions
@@ -45,6 +46,7 @@ def load_state(tables: Tables) -> State:
     load_agents(state, tables)
     load_sessions(state.sessions, tables)
     load_tasks(state, tables)
+    load_pushes(state, tables)
     for mailbox in state.mailboxes.values():
         heapify(mailbox.delayed)
         heapify(mailbox.expiries)

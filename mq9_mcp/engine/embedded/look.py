@@ -17,7 +17,7 @@ from mq9_mcp.engine.embedded.frame import SEGMENT_HEADER, Damaged, decode_header
 from mq9_mcp.engine.embedded.replay import entries
 from mq9_mcp.engine.embedded.segments import JOURNAL_FOLDER, SUFFIX, Segment, is_blank
 
-HIDDEN = frozenset({"secret", "receipts", "position", "digest", "place"})
+HIDDEN = frozenset({"secret", "receipts", "position", "digest", "place", "target"})
 
 
 class Seen(NamedTuple):

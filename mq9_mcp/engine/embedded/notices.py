@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mq9_mcp.domain import events as e
+from mq9_mcp.domain import push_events as push
 from mq9_mcp.domain.names import DEFAULT_GROUP
 from mq9_mcp.domain.state import State
 from mq9_mcp.engine.base import Listener
@@ -78,6 +79,11 @@ def _task_moved(listener: Listener, state: State, event: e.TaskMoved) -> None:
         listener.task_moved(event.task, task.worker if task is not None and task.news else None)
 
 
+def _push_set(listener: Listener, _: State, event: push.PushSet) -> None:
+    """Whoever posts has something to do."""
+    listener.task_moved(event.task, None)
+
+
 def _stored(listener: Listener, state: State, mails: list[e.Mail], at: int) -> None:
     number, count = 0, 0
     for mail in mails:
@@ -128,6 +134,7 @@ _RINGS: dict[type[e.Event], Callable[[Listener, State, Any], None]] = {
     e.Expired: _gone,
     e.Deleted: _gone,
     e.TaskMoved: _task_moved,
+    push.PushSet: _push_set,
 }
 
 _RUNGS: dict[type[e.Event], str] = {

@@ -37,12 +37,14 @@ from mq9_mcp.domain.plan import (
     PagedSettled,
     Plan,
 )
+from mq9_mcp.domain.push_commands import PushDelete, PushReport, PushRequest, PushSet
 from mq9_mcp.domain.session import first_message
 from mq9_mcp.domain.state import Caller, Group, Mailbox, State
 from mq9_mcp.domain.task_commands import TaskCancel, TaskGet, TaskUpdate
 from mq9_mcp.domain.task_request import TaskRequest
 from mq9_mcp.engine.embedded.journal import Journal
 from mq9_mcp.engine.embedded.mails import extra_of, mail_of
+from mq9_mcp.engine.embedded.push_rows import decode_push
 from mq9_mcp.engine.embedded.session import record_of
 from mq9_mcp.engine.embedded.tables import SQL
 from mq9_mcp.engine.embedded.task_rows import decode_task
@@ -219,6 +221,19 @@ async def for_task(
     return await _task(engine, command.task, ask)
 
 
+async def for_push(
+    engine: Source, caller: Caller, command: PushSet | PushDelete | PushReport, ask: Ask
+) -> bool:
+    """A task that is over, and all of its push targets."""
+    sought = await _task(engine, command.task, ask)
+    if ("pushes", command.task) in ask.paged.sought:
+        return sought
+    ask.paged.sought.add(("pushes", command.task))
+    rows = await engine.read_rows("page_pushes", [command.task])
+    ask.paged.pushes[command.task] = [decode_push(record) for (record,) in rows]
+    return True
+
+
 async def for_ack(engine: Source, caller: Caller, command: MailboxAck, ask: Ask) -> bool:
     """Deliveries that are settled and have left memory, and what the send in the call needs."""
     send = command.send
@@ -355,4 +370,8 @@ PREPARE: dict[type[Any], Callable[[Source, Caller, Any, Ask], Coroutine[Any, Any
     TaskGet: for_task,
     TaskUpdate: for_task,
     TaskCancel: for_task,
+    PushSet: for_push,
+    PushRequest: for_push,
+    PushDelete: for_push,
+    PushReport: for_push,
 }

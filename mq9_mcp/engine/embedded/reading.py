@@ -8,6 +8,7 @@ from typing import Any
 
 from mq9_mcp.domain.names import DEFAULT_GROUP
 from mq9_mcp.domain.outcome import Outcomes
+from mq9_mcp.domain.push_target import Push
 from mq9_mcp.domain.shown import Places
 from mq9_mcp.engine.base import Arrivals, Committed, Figures, Registry
 from mq9_mcp.engine.embedded.figures import figures
@@ -65,6 +66,12 @@ class ReadingStore(Store):
     async def parked(self, after: int) -> Arrivals:
         """What waits for an agent, and the agents that came after record ``after``."""
         return arrivals(self.state, after)
+
+    def pushes(self, task: str | None = None) -> list[Push]:
+        """The push targets to which something may be left to post, of one task or of all."""
+        known = self.state.pushes
+        places = known.values() if task is None else (known.get(task, {}),)
+        return [push for place in places for push in place.values() if push.live]
 
     async def outcomes(self, after: int, agents: Collection[str]) -> Outcomes:
         """How tasks of agents ended of late."""

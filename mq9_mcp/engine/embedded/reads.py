@@ -11,8 +11,10 @@ from msgspec import structs
 from mq9_mcp.domain.commands import MailboxQuery, SessionGet, SessionList
 from mq9_mcp.domain.park import hidden, own_parked
 from mq9_mcp.domain.plan import Ask, Plan
+from mq9_mcp.domain.push_commands import PushList, PushLook
 from mq9_mcp.domain.state import SYSTEM, Caller, State
 from mq9_mcp.domain.task_commands import TaskList, TaskPage
+from mq9_mcp.engine.embedded.push_list import list_pushes
 from mq9_mcp.engine.embedded.query import GroupPlace, query, read_cursor
 from mq9_mcp.engine.embedded.session import SessionReader, read_after, unwrap
 from mq9_mcp.engine.embedded.task_list import list_tasks, page_tasks
@@ -80,10 +82,20 @@ async def _task_page(engine: Source, caller: Caller, command: TaskPage, ask: Ask
     return reply
 
 
+async def _pushes(engine: Source, caller: Caller, command: PushList, ask: Ask) -> Reply:
+    await engine.ready_to_read(ask)
+    read_cursor(command.cursor)
+    listed = partial(list_pushes, command=command, principal=caller.principal, now=ask.now)
+    reply: Reply = await engine.read_tables(listed)
+    return reply
+
+
 FROM_TABLES: dict[type[Any], Callable[[Any, Caller, Any, Ask], Coroutine[Any, Any, Reply]]] = {
     MailboxQuery: _messages,
     SessionGet: _sessions,
     SessionList: _sessions,
     TaskList: _tasks,
     TaskPage: _task_page,
+    PushList: _pushes,
+    PushLook: _pushes,
 }

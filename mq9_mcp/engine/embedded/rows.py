@@ -9,6 +9,7 @@ import msgspec
 
 from mq9_mcp.domain import events as e
 from mq9_mcp.engine.embedded.fold_session import SessionChanges
+from mq9_mcp.engine.embedded.push_rows import PushRows
 from mq9_mcp.engine.embedded.tables import Tables
 from mq9_mcp.engine.embedded.task_rows import TaskRows
 
@@ -84,6 +85,7 @@ class Rows:
         self.mailbox_of: dict[int, int] = {}  # group: mailbox
         self.sessions = SessionChanges(tables)
         self.tasks = TaskRows(tables)
+        self.pushes = PushRows(tables)
         self.load_open()
         self.clear()
 
@@ -278,6 +280,7 @@ class Rows:
         tables.append("parked", self._parked)
         self.sessions.write()
         self.tasks.write()
+        self.pushes.write()
         self.clear()
 
     def _write_open(self) -> None:

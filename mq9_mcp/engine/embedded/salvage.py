@@ -35,6 +35,7 @@ KEYS = {
     "tasks": ("id",),
     "task_events": ("task", "number"),
     "task_messages": ("message",),
+    "pushes": ("task", "id"),
 }
 RECOVERED = "recovered-"
 
@@ -138,7 +139,7 @@ def mend(tables: Tables, memory: Memory, seq: int, at: int, owner: str) -> list[
         tables.run(name)
     tables.run("mend_ending", [seq, at])
     tables.run("mend_parked", [seq, at])
-    for name in ("mend_tasks", "mend_task_messages"):
+    for name in ("mend_tasks", "mend_task_messages", "forget_pushes"):
         tables.run(name)
     said = [_mend_mailbox(tables, memory, number, at, owner) for number in _lost_mailboxes(tables, memory)]
     said += _mend_groups(tables, memory, at)
