@@ -26,7 +26,7 @@ class FarPeer(Peer):
     """A client of a server that may be away; it knows messages by their ids and events by their numbers."""
 
     def __init__(self, http: httpx.AsyncClient, up: asyncio.Event, binding: str, mailbox: str) -> None:
-        self.client, self.binding, self.mailbox = http, binding, mailbox
+        self.client, self.binding, self.path = http, binding, f"/a2a/{mailbox}"
         self.headers = {**V1, "mq9-agent": "alice", "a2a-extensions": NUMBERS}
         self.up = up
         self.cut = 0  # how often the line was lost
