@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 from mq9_mcp.client.job_core import JobCore, given
 from mq9_mcp.client.mq9_names import Mq9Message
 
 T = TypeVar("T")
+Before = Callable[[], Awaitable[None]]
 
 
 class Facts:
@@ -87,19 +88,32 @@ class Job(Facts):
     Any call raises ``LeaseLost`` once the lease is lost, and ``TaskCanceled`` once if cancel is asked for.
     """
 
+    def __init__(self, core: JobCore, before: Before | None = None) -> None:
+        super().__init__(core)
+        self._before = before
+
+    def behind(self, before: Before) -> Job:
+        """The same job, whose every word waits for ``before``: for who says some of it in another way."""
+        return Job(self._core, before)
+
+    async def _ready(self) -> JobCore:
+        if self._before is not None:
+            await self._before()
+        return self._core
+
     async def update(self, **fields: Any) -> dict[str, Any]:
         """``task_update`` with any of its fields but ``state``; returns its reply."""
-        return await self._core.update(fields)
+        return await (await self._ready()).update(fields)
 
     async def progress(
         self, done: float | None = None, total: float | None = None, note: str | None = None
     ) -> None:
         """Tell how far it is."""
-        await self._core.update({"progress": given(done=done, total=total, note=note)})
+        await (await self._ready()).update({"progress": given(done=done, total=total, note=note)})
 
     async def checkpoint(self, value: Any) -> None:
         """Store where to go on from, for whoever gets the next lease."""
-        await self._core.update({"checkpoint": value})
+        await (await self._ready()).update({"checkpoint": value})
 
     async def artifact(
         self,
@@ -111,7 +125,7 @@ class Job(Facts):
         last_chunk: bool = False,
     ) -> None:
         """Add a result, or a piece of one: a str, bytes, a dict as data, or a list of Parts."""
-        await self._core.artifact(content, name, artifact_id, append, last_chunk)
+        await (await self._ready()).artifact(content, name, artifact_id, append, last_chunk)
 
     async def ask(
         self,
@@ -127,7 +141,7 @@ class Job(Facts):
         A question that was answered since the last checkpoint is not asked again. ``auth``: the state is
         ``auth-required`` instead of ``input-required``.
         """
-        return await self._core.ask(question, auth, wait_s)
+        return await (await self._ready()).ask(question, auth, wait_s)
 
     async def end(self, state: str, content: Any = None, *, expected_version: int | None = None) -> None:
         """Say the last word now, and clean up after it: what the handler returns or raises counts no more.
@@ -136,7 +150,7 @@ class Job(Facts):
         ``auth-required`` ask, and the answer begins a handler anew, whatever was answered before. With
         ``expected_version`` it is ``VERSION_CONFLICT`` if something was said that the handler did not see.
         """
-        await self._core.end(state, content, expected_version)
+        await (await self._ready()).end(state, content, expected_version)
 
 
 class SyncJob(Facts):

@@ -20,6 +20,8 @@ class Events(EventQueue):
         self._waiting: deque[Event] = deque()
         self._moved = asyncio.Event()
         self._room = asyncio.Event()
+        self._stored = asyncio.Event()
+        self._stored.set()
         self.closed = False  # the task is over: what is said now counts no more
 
     async def enqueue_event(self, event: Event) -> None:
@@ -29,6 +31,7 @@ class Events(EventQueue):
             await self._room.wait()
         if not self.closed:
             self._waiting.append(event)
+            self._stored.clear()
             self.ring()
 
     def ring(self, *_: object) -> None:
@@ -40,6 +43,16 @@ class Events(EventQueue):
         self.closed = True
         self._waiting.clear()
         self._room.set()
+        self._stored.set()
+
+    def taken(self) -> None:
+        """What was taken last is stored."""
+        if not self._waiting:
+            self._stored.set()
+
+    async def stored(self) -> None:
+        """Return when all that was said is stored."""
+        await self._stored.wait()
 
     def take(self) -> Event | None:
         """The next event; pieces that are added to one artifact without a pause are one piece."""

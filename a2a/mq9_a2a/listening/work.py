@@ -46,6 +46,7 @@ class Work:
         self.agent = agent
         self.job = job
         self.events = Events()
+        self._told = job.behind(self.events.stored)
         self.over = False
         self._alone: bool | None = None  # whether it answers with a message alone
         self._question: Question | None = None
@@ -96,7 +97,7 @@ class Work:
     # -- calls of the executor
 
     async def _execute(self, message: Mapping[str, Any]) -> None:
-        context = words.context_of(self.job, self.agent, message, None if self._new else await self._task())
+        context = words.context_of(self._told, self.agent, message, None if self._new else await self._task())
         work = asyncio.create_task(_run(self.executor.execute(context, self.events)), name="mq9-execute")
         try:
             try:
@@ -115,7 +116,7 @@ class Work:
 
     async def _cancel(self, work: asyncio.Task[None]) -> None:
         """Tell the executor, then end what runs; whatever it says of the task's end is the end."""
-        context = words.context_of(self.job, self.agent, None, await self._task())
+        context = words.context_of(self._told, self.agent, None, await self._task())
         stopping = asyncio.create_task(_run(self.executor.cancel(context, self.events)), name="mq9-cancel")
         try:
             async with asyncio.timeout(CANCEL_S):
@@ -130,6 +131,7 @@ class Work:
         await _stop(work)
         while not self.over and (event := self.events.take()) is not None:
             await self._take(event)
+            self.events.taken()
         if not self.over:
             await self.job.end("canceled")
             self._close()
@@ -146,6 +148,7 @@ class Work:
             event = self.events.take()
             if event is not None:
                 await self._take(event)
+                self.events.taken()
             elif work.done():
                 return
             else:
