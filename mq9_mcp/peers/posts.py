@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import httpcore
 
@@ -24,6 +24,7 @@ AT_ONCE = limit("push_posts_max")
 TO_ONE_HOST = limit("push_host_posts_max")
 LOOK_UP_S = 5  # whoever sets a target waits for it
 _ANSWER_BYTES = 16 * 1024  # read, so that the connection can be used again
+_REST_S = 1  # for that; a receiver that keeps its answer open holds no turn
 _IDLE_S = 30
 Headers = list[tuple[bytes, bytes]]
 
@@ -68,11 +69,13 @@ class Posts:
 
     async def post(self, url: str, headers: Headers, body: bytes) -> int:
         """The status of the answer; raises ``NotPosted``. Within a ``turn``."""
+        seen: list[int] = []
         try:
-            async with asyncio.timeout(POST_S):
-                return await self._post(url, headers, body)
+            async with asyncio.timeout(POST_S) as time:
+                await self._post(url, headers, body, seen, time)
         except TimeoutError:
-            raise NotPosted(f"no answer within push_post_s, {POST_S} s") from None
+            if not seen:
+                raise NotPosted(f"no answer within push_post_s, {POST_S} s") from None
         except OutOfReach:
             raise NotPosted("a private, loopback or link-local address") from None
         except (
@@ -82,9 +85,14 @@ class Posts:
             ssl.SSLError,
             OSError,
         ) as error:
-            raise NotPosted(type(error).__name__) from None
+            if not seen:
+                raise NotPosted(type(error).__name__) from None
+        return seen[0]
 
-    async def _post(self, url: str, headers: Headers, body: bytes) -> int:
+    async def _post(
+        self, url: str, headers: Headers, body: bytes, seen: list[int], time: asyncio.Timeout
+    ) -> None:
+        """The status goes into ``seen`` as soon as it is known: it counts, whatever becomes of the rest."""
         if self._pool is None:
             self._pool = await self._open.enter_async_context(
                 httpcore.AsyncConnectionPool(
@@ -98,12 +106,12 @@ class Posts:
         target = url.partition("#")[0]
         read = 0
         async with self._pool.stream("POST", target, headers=[*said, *headers], content=body) as response:
-            with suppress(httpcore.ReadError, httpcore.RemoteProtocolError):  # the status is known
-                async for piece in response.aiter_stream():
-                    read += len(piece)
-                    if read > _ANSWER_BYTES:
-                        break
-            return int(response.status)
+            seen.append(response.status)
+            time.reschedule(asyncio.get_running_loop().time() + _REST_S)
+            async for piece in response.aiter_stream():
+                read += len(piece)
+                if read > _ANSWER_BYTES:
+                    break
 
     @asynccontextmanager
     async def turn(self, url: str) -> AsyncGenerator[None]:

@@ -429,6 +429,30 @@ def test_a_receiver_that_does_not_answer_in_time_has_failed(monkeypatch: pytest.
     asyncio.run(body())
 
 
+def test_an_answer_counts_also_if_its_body_never_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peer, "_REST_S", 0.01)
+
+    async def body() -> None:
+        left = asyncio.Event()
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n{}")
+            writer.write(b"HTTP/1.1 202 X\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n")
+            await reader.read()
+            writer.close()
+            left.set()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        posts = Posts(LOOPBACK)
+        assert await posts.post(f"http://127.0.0.1:{port}/", [], b"{}") == 202
+        await left.wait()
+        await posts.close()
+        server.close()
+
+    asyncio.run(body())
+
+
 def test_a_receiver_that_speaks_no_http_has_failed() -> None:
     async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"what?\r\n\r\n")
