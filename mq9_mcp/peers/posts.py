@@ -1,6 +1,6 @@
 """Posts to receivers that callers named: never where the broker must not go, a bounded number at once.
 
-No redirect is followed, and hardly anything of an answer is read: its status is all that counts.
+No redirect is followed, and hardly anything of an answer is read: its status counts, and ``Retry-After``.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import asyncio
 import ssl
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import NamedTuple
 
 import httpcore
 
@@ -27,6 +28,13 @@ _ANSWER_BYTES = 16 * 1024  # read, so that the connection can be used again
 _REST_S = 1  # for that; a receiver that keeps its answer open holds no turn
 _IDLE_S = 30
 Headers = list[tuple[bytes, bytes]]
+
+
+class Answered(NamedTuple):
+    """What counts of an answer: its status, and how long the receiver asks to be left alone."""
+
+    status: int
+    retry_after_s: int | None
 
 
 class NotPosted(Exception):
@@ -67,9 +75,9 @@ class Posts:
                 "the operator can allow its network with the setting push_networks",
             )
 
-    async def post(self, url: str, headers: Headers, body: bytes) -> int:
-        """The status of the answer; raises ``NotPosted``. Within a ``turn``."""
-        seen: list[int] = []
+    async def post(self, url: str, headers: Headers, body: bytes) -> Answered:
+        """What was answered; raises ``NotPosted``. Within a ``turn``."""
+        seen: list[Answered] = []
         try:
             async with asyncio.timeout(POST_S) as time:
                 await self._post(url, headers, body, seen, time)
@@ -90,9 +98,9 @@ class Posts:
         return seen[0]
 
     async def _post(
-        self, url: str, headers: Headers, body: bytes, seen: list[int], time: asyncio.Timeout
+        self, url: str, headers: Headers, body: bytes, seen: list[Answered], time: asyncio.Timeout
     ) -> None:
-        """The status goes into ``seen`` as soon as it is known: it counts, whatever becomes of the rest."""
+        """What counts goes into ``seen`` as soon as it is known: it counts, whatever becomes of the rest."""
         if self._pool is None:
             self._pool = await self._open.enter_async_context(
                 httpcore.AsyncConnectionPool(
@@ -106,7 +114,7 @@ class Posts:
         target = url.partition("#")[0]
         read = 0
         async with self._pool.stream("POST", target, headers=[*said, *headers], content=body) as response:
-            seen.append(response.status)
+            seen.append(Answered(response.status, _retry_after(response.headers)))
             time.reschedule(asyncio.get_running_loop().time() + _REST_S)
             async for piece in response.aiter_stream():
                 read += len(piece)
@@ -131,3 +139,11 @@ class Posts:
         """End the connections."""
         await self._open.aclose()
         self._pool = None
+
+
+def _retry_after(headers: Headers) -> int | None:
+    """Seconds; the other form, a date, is as wrong as the receiver's clock, and not read."""
+    for name, value in headers:
+        if name.lower() == b"retry-after" and value.isdigit() and len(value) <= 9:
+            return int(value)
+    return None
