@@ -124,7 +124,7 @@ class A2aDoor:
         try:
             rpc = bindings.read_rpc(body)
             id = rpc.id
-            if "/" in rpc.method:
+            if "/" in rpc.method and not _is_new(scope):
                 await (await self._begun()).rpc(ask, scope, body, receive, send)
                 return
             bindings.check_method(rpc.method)

@@ -64,6 +64,10 @@ _OF_BROKER: dict[str, Kind] = {
     "SHUTTING_DOWN": AWAY,
     "INTERNAL": INTERNAL,
 }
+_HINTS = {  # where the broker's own names what A2A's clients cannot say
+    "NO_MATCHING_AGENT": "say more of what is to be done, or call /a2a/{address} of one that you know, "
+    "or name it as tenant; GET /.well-known/ai-catalog.json lists them",
+}
 PASSED = ("UNAUTHENTICATED", "FORBIDDEN", "POLICY_VIOLATION")  # HTTP's own, before any binding
 
 
@@ -97,8 +101,9 @@ def of_broker(error: Mq9Error) -> A2aError:
     """The broker's refusal in A2A's terms."""
     kind = _OF_BROKER.get(error.code, INVALID_PARAMS)
     told = A2aError(kind, error.message, code=error.code)
-    if error.hint:
-        told.metadata["hint"] = error.hint
+    hint = _HINTS.get(error.code, error.hint)
+    if hint:
+        told.metadata["hint"] = hint
     for one in error.details.get("candidates", ()):
         told.metadata[f"candidate.{one['agent']}"] = f"{one['score']}: {one['reason']}"
     return told

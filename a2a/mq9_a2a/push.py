@@ -39,12 +39,13 @@ log = logging.getLogger("mq9.push")
 
 
 class _Failed(Exception):
-    """A post that was not acknowledged. ``last``: there is no use in another one."""
+    """A post that was not acknowledged. ``last``: another one is of no use; ``again_s``: not before then."""
 
-    def __init__(self, why: str, last: bool = False) -> None:
+    def __init__(self, why: str, last: bool = False, again_s: int | None = None) -> None:
         super().__init__(why)
         self.why = why
         self.last = last
+        self.again_ms = min(MOST_MS, (again_s or 0) * 1000)
 
 
 class Sender:
@@ -152,11 +153,14 @@ class Sender:
                 async with asyncio.timeout(left):
                     await self._early.wait()
 
-    def _later(self, key: Key) -> None:
-        """Wait before the next try: a random part of a time that doubles, so that tries do not meet."""
+    def _later(self, key: Key, asked_ms: int = 0) -> None:
+        """Wait before the next try: a random part of a time that doubles, so that tries do not meet.
+
+        What the receiver asked for comes first; all together is never more than the longest backoff.
+        """
         tries = self._tries[key] = self._tries.get(key, 0) + 1
         delay = round(min(MOST_MS, FIRST_MS * 2 ** min(tries - 1, 30)) * self.chance())
-        due = self._waiting[key] = self.broker.clock.now() + max(1, delay)
+        due = self._waiting[key] = self.broker.clock.now() + max(1, min(MOST_MS, asked_ms + delay))
         heappush(self._due, (due, key))
         self._early.set()
 
@@ -243,11 +247,14 @@ class Sender:
     async def _post(self, push: Push, response: View) -> None:
         body = _encode(response) if push.target.version == "1.0" else _older(response)
         try:
-            status = await self.posts.post(push.target.url, headers_of(push.target), body)
+            status, again_s = await self.posts.post(push.target.url, headers_of(push.target), body)
         except NotPosted as error:
+            self.broker.tally.posts["failed"] += 1
             raise _Failed(str(error)) from None
-        if not 200 <= status < 300:
-            raise _Failed(f"HTTP status {status}", last=status == GONE)
+        well = 200 <= status < 300
+        self.broker.tally.posts["ok" if well else "failed"] += 1
+        if not well:
+            raise _Failed(f"HTTP status {status}", last=status == GONE, again_s=again_s)
 
     # -- what became of it
 
@@ -290,7 +297,7 @@ class Sender:
         if disable:
             self._tries.pop(key, None)
         else:
-            self._later(key)
+            self._later(key, failure.again_ms)
 
 
 def _key(push: Push) -> Key:

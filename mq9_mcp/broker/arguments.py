@@ -13,6 +13,7 @@ from mq9_mcp.broker.catalogue import CATALOGUE, LATER
 from mq9_mcp.domain.commands import Command
 from mq9_mcp.domain.errors import Refused
 from mq9_mcp.domain.names import ADDRESS_PATTERN, NAME_PATTERN, check_address
+from mq9_mcp.domain.push_commands import HEADER_ACCEPTED, HEADER_PATTERN
 
 _PATH = re.compile(r" - at `\$(.*)`$")
 _UNKNOWN = re.compile(r"unknown field `(.*)`", re.DOTALL)
@@ -104,6 +105,10 @@ def _refusal(model: type[Command], arguments: Any, text: str) -> Refused:
     words = _words(model, path) if isinstance(value, str) else []
     if isinstance(value, str) and repr(ADDRESS_PATTERN) in problem:
         return _no_address(value, path)
+    if (
+        repr(HEADER_PATTERN) in problem
+    ):  # a secret: not even the caller sees it again, whose log this may go to
+        return Refused("INVALID_ARGUMENT", f"{path}: accepted: {HEADER_ACCEPTED}")
     bounds = _range(model, path) if _BOUND.search(problem) and isinstance(value, int | float) else ""
     accepted = f"accepted: {', '.join(words) or bounds}" if words or bounds else _plainly(problem)
     seen = _length(value) if "of length" in problem else _show(value)

@@ -29,6 +29,7 @@ class Tally:
         self.slow_s = slow_s
         self.outcomes: Counter[tuple[str, str]] = Counter()
         self.seconds: dict[str, Spread] = {}
+        self.posts: Counter[str] = Counter({"ok": 0, "failed": 0})  # to push targets
 
     def refused(self, name: str, error: Mq9Error) -> None:
         """Count a call that did not become a command."""

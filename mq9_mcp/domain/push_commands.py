@@ -11,10 +11,11 @@ from mq9_mcp.domain.limits import limit
 from mq9_mcp.domain.names import NAME_PATTERN
 
 # Both go into headers of HTTP, which take no other characters.
-_HEADER_PATTERN = r"^[\x21-\x7e]+(?: +[\x21-\x7e]+)*(?!\n)$"
+HEADER_PATTERN = r"^[\x21-\x7e]+(?: +[\x21-\x7e]+)*(?!\n)$"
+HEADER_ACCEPTED = "visible ASCII characters, with spaces only between them"
 PushId = Annotated[str, Meta(min_length=1, max_length=limit("name_characters_max"), pattern=NAME_PATTERN)]
 Secret = Annotated[
-    str, Meta(min_length=1, max_length=limit("push_secret_characters_max"), pattern=_HEADER_PATTERN)
+    str, Meta(min_length=1, max_length=limit("push_secret_characters_max"), pattern=HEADER_PATTERN)
 ]
 
 

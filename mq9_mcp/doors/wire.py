@@ -14,7 +14,7 @@ from http import HTTPStatus
 from typing import Any, ClassVar
 
 from starlette.responses import Response
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from mq9_mcp.domain.errors import Mq9Error
 from mq9_mcp.doors.answer import RETRY_S, refusal
@@ -46,6 +46,7 @@ class Wire(HttpToolsProtocol):
         self._body = 0  # bytes of its body
         self._answered = False  # the request that comes in needs no more
         self._refused_at = -1.0 * RETRY_S
+        self._at_work: RequestResponseCycle | None = None  # others may wait behind it
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin; one connection too many is told so with its first request."""
@@ -60,9 +61,16 @@ class Wire(HttpToolsProtocol):
         self._listen_for(SILENCE_S)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It is gone."""
+        """It is gone: the request in work hears it, also when others wait behind it."""
+        if self._at_work is not None and not self._at_work.response_complete:
+            self._at_work.disconnected = True
+            self._at_work.message_event.set()
         super().connection_lost(exc)
         self.load.connections = len(self.connections)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._at_work = cycle
+        super()._start_asgi_task(cycle, app)
 
     def data_received(self, data: bytes) -> None:
         """Read; what is left of a request must come soon, and a head and trailers must end."""

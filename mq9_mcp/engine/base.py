@@ -71,6 +71,7 @@ class Figures(NamedTuple):
     parked: int  # messages that wait for an agent
     tasks: dict[str, int]  # open ones by state
     agents: dict[str, int]  # by status
+    pushes: dict[str, int]  # targets of open tasks, and what is left of others, by state
     fold_lag_records: int
     fold_lag_bytes: int
     commit_records: Spread  # since the start

@@ -56,9 +56,13 @@ class Hosting:
         """True if a worker is there that may hold something."""
         return bool(self._running)
 
+    def begin_no_more(self) -> None:
+        """Begin no worker from now on; ``stop`` follows."""
+        self._looking.cancel()
+
     async def stop(self) -> None:
         """End every worker, and give back what they hold."""
-        self._looking.cancel()
+        self.begin_no_more()
         await asyncio.wait({self._looking})
         for name in list(self._running):
             await self._end(name)
@@ -102,9 +106,11 @@ class Hosting:
                 log.exception("cannot work for agent %s", name, extra={"event": "not_hosted", "agent": name})
 
     async def _end(self, name: str) -> None:
-        hosted = self._running.pop(name, None)
-        if hosted is not None:
-            try:
-                await hosted.stop()
-            except Exception:
-                log.exception("agent %s", name, extra={"event": "not_stopped", "agent": name})
+        hosted = self._running.get(name)
+        if hosted is None:
+            return
+        try:
+            await hosted.stop()  # known until it is done: who cuts this short stops it again
+        except Exception:
+            log.exception("agent %s", name, extra={"event": "not_stopped", "agent": name})
+        del self._running[name]

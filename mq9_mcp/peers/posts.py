@@ -1,6 +1,6 @@
 """Posts to receivers that callers named: never where the broker must not go, a bounded number at once.
 
-No redirect is followed, and hardly anything of an answer is read: its status is all that counts.
+No redirect is followed, and hardly anything of an answer is read: its status counts, and ``Retry-After``.
 """
 
 from __future__ import annotations
@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import NamedTuple
 
 import httpcore
 
@@ -24,8 +25,16 @@ AT_ONCE = limit("push_posts_max")
 TO_ONE_HOST = limit("push_host_posts_max")
 LOOK_UP_S = 5  # whoever sets a target waits for it
 _ANSWER_BYTES = 16 * 1024  # read, so that the connection can be used again
+_REST_S = 1  # for that; a receiver that keeps its answer open holds no turn
 _IDLE_S = 30
 Headers = list[tuple[bytes, bytes]]
+
+
+class Answered(NamedTuple):
+    """What counts of an answer: its status, and how long the receiver asks to be left alone."""
+
+    status: int
+    retry_after_s: int | None
 
 
 class NotPosted(Exception):
@@ -66,13 +75,15 @@ class Posts:
                 "the operator can allow its network with the setting push_networks",
             )
 
-    async def post(self, url: str, headers: Headers, body: bytes) -> int:
-        """The status of the answer; raises ``NotPosted``. Within a ``turn``."""
+    async def post(self, url: str, headers: Headers, body: bytes) -> Answered:
+        """What was answered; raises ``NotPosted``. Within a ``turn``."""
+        seen: list[Answered] = []
         try:
-            async with asyncio.timeout(POST_S):
-                return await self._post(url, headers, body)
+            async with asyncio.timeout(POST_S) as time:
+                await self._post(url, headers, body, seen, time)
         except TimeoutError:
-            raise NotPosted(f"no answer within push_post_s, {POST_S} s") from None
+            if not seen:
+                raise NotPosted(f"no answer within push_post_s, {POST_S} s") from None
         except OutOfReach:
             raise NotPosted("a private, loopback or link-local address") from None
         except (
@@ -82,9 +93,14 @@ class Posts:
             ssl.SSLError,
             OSError,
         ) as error:
-            raise NotPosted(type(error).__name__) from None
+            if not seen:
+                raise NotPosted(type(error).__name__) from None
+        return seen[0]
 
-    async def _post(self, url: str, headers: Headers, body: bytes) -> int:
+    async def _post(
+        self, url: str, headers: Headers, body: bytes, seen: list[Answered], time: asyncio.Timeout
+    ) -> None:
+        """What counts goes into ``seen`` as soon as it is known: it counts, whatever becomes of the rest."""
         if self._pool is None:
             self._pool = await self._open.enter_async_context(
                 httpcore.AsyncConnectionPool(
@@ -98,12 +114,12 @@ class Posts:
         target = url.partition("#")[0]
         read = 0
         async with self._pool.stream("POST", target, headers=[*said, *headers], content=body) as response:
-            with suppress(httpcore.ReadError, httpcore.RemoteProtocolError):  # the status is known
-                async for piece in response.aiter_stream():
-                    read += len(piece)
-                    if read > _ANSWER_BYTES:
-                        break
-            return int(response.status)
+            seen.append(Answered(response.status, _retry_after(response.headers)))
+            time.reschedule(asyncio.get_running_loop().time() + _REST_S)
+            async for piece in response.aiter_stream():
+                read += len(piece)
+                if read > _ANSWER_BYTES:
+                    break
 
     @asynccontextmanager
     async def turn(self, url: str) -> AsyncGenerator[None]:
@@ -123,3 +139,11 @@ class Posts:
         """End the connections."""
         await self._open.aclose()
         self._pool = None
+
+
+def _retry_after(headers: Headers) -> int | None:
+    """Seconds; the other form, a date, is as wrong as the receiver's clock, and not read."""
+    for name, value in headers:
+        if name.lower() == b"retry-after" and value.isdigit() and len(value) <= 9:
+            return int(value)
+    return None

@@ -103,7 +103,7 @@ class _Bounded(httpx.AsyncByteStream):
             async for piece in self._answer.aiter_stream():
                 count = len(piece) if self._endless and b"\n" in piece else count + len(piece)
                 if count > BYTES_MAX:
-                    raise httpx.ReadError(f"more than {BYTES_MAX} bytes")
+                    raise httpx.DecodingError(f"more than {BYTES_MAX} bytes")
                 yield piece
 
     async def aclose(self) -> None:

@@ -83,6 +83,7 @@ class Server(uvicorn.Server):
         if self.closing is None:
             self.tell(None)
             self.sender.stop()
+            self.hosting.begin_no_more()
             self.closing = asyncio.get_running_loop().create_task(self._close())
         return self.closing
 

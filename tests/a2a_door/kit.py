@@ -19,6 +19,7 @@ from tests.support import Reply
 
 Call = Callable[..., Coroutine[Any, Any, Reply]]
 BOX, NAME = "kit", "kit-worker"
+LOOPBACK = ["127.0.0.1", "::1"]  # where the kit receives pushes
 LONG_S = 4  # of the task that the kit follows from two streams
 CARD = {
     "name": "Kit",
@@ -95,7 +96,7 @@ async def work(url: str) -> None:
 
 def main() -> None:
     """Serve it."""
-    with tempfile.TemporaryDirectory() as folder, serving(Path(folder)) as server:
+    with tempfile.TemporaryDirectory() as folder, serving(Path(folder), push_networks=LOOPBACK) as server:
         print(f"--sut-host {server.url}/a2a/{BOX}", flush=True)
         with contextlib.suppress(KeyboardInterrupt):
             asyncio.run(work(server.url))

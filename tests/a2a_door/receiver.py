@@ -32,6 +32,7 @@ class Receiver:
     def __init__(self) -> None:
         self.posts: asyncio.Queue[Post] = asyncio.Queue()
         self.answers: deque[int] = deque()
+        self.retry_after = ""  # a header of every answer
         self.hold = asyncio.Event()  # while it is not set, nobody is answered
         self.hold.set()
         self.open = 0  # posts that are not answered
@@ -72,6 +73,7 @@ class Receiver:
                 await self.hold.wait()
                 self.open -= 1
                 away = f"location: {self.url('/elsewhere')}\r\n" if 300 <= status < 400 else ""
+                away += f"retry-after: {self.retry_after}\r\n" if self.retry_after else ""
                 writer.write(f"HTTP/1.1 {status} X\r\n{away}content-length: 2\r\n\r\nok".encode())
 
 

@@ -98,6 +98,8 @@ def test_nobody_fits(tmp_path: Path, binding: str) -> None:
             "AGENT_NOT_FOUND",
         )
         assert failed.info["metadata"]["code"] == "NO_MATCHING_AGENT"
+        assert "/a2a/{address}" in failed.info["metadata"]["hint"]
+        assert "park" not in str(failed), "no client of A2A can say so"
         empty = {"messageId": "m2", "role": "ROLE_USER", "parts": [{"data": {"a": 1}}]}
         failed = await peer.failure("SendMessage", message=empty)
         assert "no text" in failed.message

@@ -52,6 +52,15 @@ def test_json_rpc_of_0_3(tmp_path: Path) -> None:
     run_peer(test, tmp_path, RPC)
 
 
+def test_a_method_of_0_3_is_none_of_1_0(tmp_path: Path) -> None:
+    async def test(peer: Peer) -> None:
+        failed = await peer.failure("tasks/get", id="task-none")
+        assert (failed.code, failed.info["reason"]) == (-32601, "METHOD_NOT_FOUND")
+        assert "GetTask" in failed.message
+
+    run_peer(test, tmp_path, RPC)
+
+
 def test_push_configs_of_0_3(tmp_path: Path) -> None:
     async def test(peer: Peer) -> None:
         url, methods = "https://hooks.example/a", "tasks/pushNotificationConfig/"

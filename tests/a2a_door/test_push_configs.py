@@ -57,13 +57,15 @@ def test_what_is_no_config_is_refused_in_words(tmp_path: Path, binding: str) -> 
         task = (await peer.send())["id"]
         wrong: list[Reply] = [
             {"url": "ftp://hooks.example/"},
-            {"url": URL, "token": "a\nb"},
+            {"url": URL, "token": "secret\r\nX-Evil: 1"},
+            {"url": URL, "authentication": {"scheme": "Bearer", "credentials": "secret\u00e9"}},
             {"url": URL, "authentication": {"credentials": "x"}},
             {"url": URL, "id": "i" * 97},
         ]
         for one in wrong:
             error = await peer.failure("CreateTaskPushNotificationConfig", taskId=task, **one)
             assert error.info["reason"] == "INVALID_PARAMS", one
+            assert "secret" not in str(error), "a client may log what it is told"
             fresh = {**MESSAGE, "messageId": str(one)}
             configuration = {"taskPushNotificationConfig": one, "returnImmediately": True}
             error = await peer.failure("SendMessage", message=fresh, configuration=configuration)

@@ -168,6 +168,35 @@ def test_a_post_that_fails_is_tried_again_before_any_later_one(tmp_path: Path) -
     stage(body, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("said", "wait_ms"),
+    [
+        ("20", 20_000 + FIRST_MS),
+        ("99999", MOST_MS),
+        ("Fri, 31 Dec 1999 23:59:59 GMT", FIRST_MS),
+        ("-1", FIRST_MS),
+    ],
+)
+def test_a_receiver_that_asks_for_time_gets_it_within_bounds(tmp_path: Path, said: str, wait_ms: int) -> None:
+    async def body(scene: Scene) -> None:
+        scene.receiver.answers.append(429)
+        scene.receiver.retry_after = said
+        await scene.push(await scene.task())
+        await scene.receiver.posts.get()
+        await scene.sender.rest()
+        figures = await scene.desk.engine.figures()
+        assert figures.pushes == {"active": 0, "failing": 1, "disabled": 0}
+        await scene.pass_ms(wait_ms - 1)
+        await scene.sender.rest()
+        assert scene.receiver.posts.empty()
+        await scene.pass_ms(1)
+        await scene.receiver.posts.get()
+        await scene.sender.rest()
+        assert dict(scene.desk.broker.tally.posts) == {"ok": 1, "failed": 1}
+
+    stage(body, tmp_path)
+
+
 def test_events_that_were_not_acknowledged_come_after_a_restart(tmp_path: Path) -> None:
     async def body(scene: Scene) -> None:
         await scene.push(await scene.task())
@@ -383,7 +412,7 @@ async def posting(count: int, receiver: Receiver, *hosts: str) -> AsyncIterator[
 
     async def post(url: str) -> int:
         async with posts.turn(url):
-            return await posts.post(url, [], b"{}")
+            return (await posts.post(url, [], b"{}")).status
 
     urls = [receiver.url(host=hosts[number % len(hosts)]) for number in range(count)]
     running = [asyncio.create_task(post(url)) for url in urls]
@@ -425,6 +454,30 @@ def test_a_receiver_that_does_not_answer_in_time_has_failed(monkeypatch: pytest.
             with pytest.raises(NotPosted, match="push_post_s"):
                 await posts.post(receiver.url(), [], b"{}")
             await posts.close()
+
+    asyncio.run(body())
+
+
+def test_an_answer_counts_also_if_its_body_never_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peer, "_REST_S", 0.01)
+
+    async def body() -> None:
+        left = asyncio.Event()
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n{}")
+            writer.write(b"HTTP/1.1 202 X\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n")
+            await reader.read()
+            writer.close()
+            left.set()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        posts = Posts(LOOPBACK)
+        assert await posts.post(f"http://127.0.0.1:{port}/", [], b"{}") == (202, None)
+        await left.wait()
+        await posts.close()
+        server.close()
 
     asyncio.run(body())
 

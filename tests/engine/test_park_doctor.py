@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from pathlib import Path
 
 import duckdb
 
 from mq9_mcp.domain.names import PARKED
-from mq9_mcp.engine.embedded.doctor import examine
+from mq9_mcp.engine.embedded.doctor import TABLES, examine, survey_tables
 from mq9_mcp.engine.embedded.repair import repair
+from mq9_mcp.engine.embedded.salvage import salvage_rows
 from mq9_mcp.engine.embedded.segments import JOURNAL_FOLDER
-from mq9_mcp.engine.embedded.tables import TABLES_FILE
+from mq9_mcp.engine.embedded.tables import TABLES_FILE, Tables
 from tests.engine.cards import short
 from tests.support import Desk
 
@@ -102,3 +104,23 @@ def test_the_mailbox_is_the_brokers_after_a_repair_too(tmp_path: Path) -> None:
             await desk.broker.close()
 
     asyncio.run(body())
+
+
+def test_what_a_table_lost_comes_from_the_journal(tmp_path: Path) -> None:
+    """Every table but ``meta``, without which nothing in the file can be trusted."""
+    make(tmp_path / "data")
+    broken, whole = tmp_path / "data" / TABLES_FILE, tmp_path / "whole"
+    shutil.copy(broken, whole)
+    names = [name for name in TABLES if name != "meta"]
+    found = survey_tables(broken)
+    with duckdb.connect(str(broken)) as con:
+        for name in names:
+            con.execute(f"delete from {name}")
+            found.unreadable[name] = "a damaged block"
+    made = Tables(tmp_path / "made")
+    salvage_rows(broken, found, made, whole)
+    for name in names:
+        [(count,)] = made.con.execute(f"select count(*) from {name}").fetchall()
+        assert count == found.rows[name], name
+    assert found.rows["parked"] == 2
+    made.close()

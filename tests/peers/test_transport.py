@@ -98,7 +98,7 @@ def test_packed_and_endless_answers_are_refused(monkeypatch: pytest.MonkeyPatch)
         site.page("/rpc", b"x" * 1000)
         assert len((await http.get(site.url("/rpc"))).content) == 1000
         site.page("/rpc", b"x" * 1001)
-        with pytest.raises(httpx.ReadError, match="more than 1000 bytes"):
+        with pytest.raises(httpx.DecodingError, match="more than 1000 bytes"):
             await http.get(site.url("/rpc"))
 
     on_web(test)

@@ -56,12 +56,17 @@ def test_open_tasks_and_agents_are_in_the_metrics(tmp_path: Path) -> None:
         held = await desk.fetch(max=2)
         update = {"task": held[0]["task"], "lease": held[0]["lease"], "state": "completed"}
         await desk.call("task_update", "bob", **update)
+        await desk.call("push_set", task=held[1]["task"], url="https://hooks.example/")
         async with web(desk) as client:
             seen = await numbers(client)
             states = {name: seen[f"mq9_tasks{{state={name}}}"] for name in ("submitted", "working")}
             assert states == {"submitted": 1, "working": 1}
             assert seen["mq9_tasks{state=input-required}"] == 0
             assert (seen["mq9_agents{status=available}"], seen["mq9_agents{status=away}"]) == (1, 0)
+            assert (seen["mq9_push_targets{state=active}"], seen["mq9_push_posts_total{outcome=ok}"]) == (
+                1,
+                0,
+            )
             await desk.pass_time(120)
             assert (await numbers(client))["mq9_agents{status=away}"] == 1
 

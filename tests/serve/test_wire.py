@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import uvicorn
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from mq9_mcp.doors import wire
@@ -186,14 +186,39 @@ def test_a_body_that_comes_byte_by_byte_holds_no_call_for_ever(monkeypatch: pyte
     asyncio.run(body())
 
 
+@pytest.mark.parametrize("requests", [1, 3])
+def test_a_caller_that_hangs_up_is_noticed_whatever_stands_behind_its_request(requests: int) -> None:
+    async def body() -> None:
+        begun, heard = asyncio.Event(), asyncio.Event()
+
+        async def stream(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"first", "more_body": True})
+            begun.set()
+            await receive()
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            await send({"type": "http.response.body", "body": b"nobody reads it"})
+            heard.set()
+
+        async with asyncio.timeout(30), listening(stream) as port:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(head("GET", "/a2a", {"Host": "localhost"}) * requests)
+            await begun.wait()
+            writer.close()
+            await heard.wait()
+
+    asyncio.run(body())
+
+
+async def _read_all(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001
+    while (await receive()).get("more_body"):
+        pass
+
+
 @asynccontextmanager
-async def listening() -> AsyncIterator[int]:
-    """Connections of a server in this process, before an application that reads every body; their port."""
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001
-        while (await receive()).get("more_body"):
-            pass
-
+async def listening(app: ASGIApp = _read_all) -> AsyncIterator[int]:
+    """Connections of a server in this process, before an application; their port."""
     config = uvicorn.Config(app, lifespan="off", log_config=None, ws="none")
     config.load()
     state = ServerState()

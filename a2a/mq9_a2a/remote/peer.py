@@ -9,7 +9,7 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
 from a2a.client import A2AClientError, ClientConfig, ClientFactory
@@ -26,6 +26,7 @@ from mq9_mcp.peers.transport import Ourselves, Own, PinnedTransport
 
 CALL_S = 30.0
 IDLE_S = 90.0  # so long may a stream say nothing, before it is looked whether it still tells all
+ANSWER_S = 120.0  # and so long may an answer that is no stream take, however it comes
 LOOK_S = 0.1  # between looks at a task of which a stream tells that it moves
 POLL_S = (0.5, 5.0)  # between looks without a stream: the first pause, and the longest
 STREAMS_LOST_MAX = 4  # one after the other, before looks alone tell
@@ -35,7 +36,7 @@ UNCLEAR_MAX = 5  # answers that are none, before it is given up
 LISTED = 50
 _PASSING = (408, 425, 429)
 _END = {f"TASK_STATE_{state.upper()}" for state in TERMINAL}
-R = TypeVar("R")
+Asking = Callable[[Client], Awaitable[Any]]
 
 
 class Refusal(Exception):
@@ -83,25 +84,27 @@ class Peer:
 
     async def send(self, request: pb.SendMessageRequest) -> View:
         """``{task}`` or ``{message}``; one attempt. Raises ``Down`` and ``Refusal``."""
-        return await self._once(lambda client: _first(client, request))
+        return await self._once(lambda client: _first(client, request), _is_answer)
 
     async def task(self, id: str) -> View:
         """A task, however long the agent is down."""
-        return await self._until(lambda client: client.get_task(pb.GetTaskRequest(id=id)))
+        return await self._until(lambda client: client.get_task(pb.GetTaskRequest(id=id)), _is_named(id))
 
     async def find(self, context: str, message: str) -> View | None:
         """The task that a message opened, as far as the agent tells."""
         wanted = pb.ListTasksRequest(context_id=context, page_size=LISTED, include_artifacts=True)
         try:
-            found = await self._until(lambda client: client.list_tasks(wanted))
+            found = await self._until(lambda client: client.list_tasks(wanted), lambda _: True)
         except Refusal:
             return None  # older agents have no list
         tasks: list[View] = found.get("tasks", [])
-        return next((task for task in tasks if took(task, message)), None)
+        return next((task for task in tasks if _is_task(task) and took(task, message)), None)
 
     async def cancel(self, id: str) -> View:
         """The task, after it was asked to stop."""
-        return await self._until(lambda client: client.cancel_task(pb.CancelTaskRequest(id=id)))
+        return await self._until(
+            lambda client: client.cancel_task(pb.CancelTaskRequest(id=id)), _is_named(id)
+        )
 
     async def snapshots(self, id: str) -> AsyncGenerator[View]:
         """The task as it is now, then whenever it may have changed; to its end, however long it is down.
@@ -156,24 +159,29 @@ class Peer:
             raise Refusal(self._wrong)
         return self._plain
 
-    async def _once(self, ask: Callable[[Client], Awaitable[Any]]) -> View:
+    async def _once(self, ask: Asking, right: Callable[[View], bool]) -> View:
         try:
-            answer = await ask(self._ready())
+            async with asyncio.timeout(ANSWER_S):
+                answer = await ask(self._ready())
         except Refusal:
             raise
+        except TimeoutError:
+            raise Down(f"no whole answer within {ANSWER_S:.0f} s", sent=True) from None
         except Exception as error:
             raise _judged(error) from error
+        found: View = whole(MessageToDict(answer))
+        if not right(found):
+            raise Unclear("it answers what was not asked for", sent=True)
         self._failures = 0
         self._answered.set()
         await self._is_up("")
-        found: View = whole(MessageToDict(answer))
         return found
 
-    async def _until(self, ask: Callable[[Client], Awaitable[Any]]) -> View:
+    async def _until(self, ask: Asking, right: Callable[[View], bool]) -> View:
         unclear = 0
         while True:
             try:
-                return await self._once(ask)
+                return await self._once(ask, right)
             except Unclear as error:
                 unclear += 1
                 if unclear == UNCLEAR_MAX:
@@ -225,6 +233,18 @@ async def _pause(moved: asyncio.Event, quiet: int, streaming: bool) -> None:
     await asyncio.sleep(LOOK_S)
 
 
+def _is_task(found: View) -> bool:
+    return bool(found.get("id") and found.get("status", {}).get("state"))
+
+
+def _is_named(id: str) -> Callable[[View], bool]:
+    return lambda found: _is_task(found) and found["id"] == id
+
+
+def _is_answer(found: View) -> bool:
+    return _is_task(found["task"]) if "task" in found else "message" in found
+
+
 def took(task: View, message: str) -> bool:
     """True if a message is in the task's history."""
     return any(one.get("messageId") == message for one in task.get("history", ()))
@@ -247,6 +267,8 @@ def _judged(error: Exception) -> Exception:
         return Refusal(f"it answers {status}")
     if isinstance(cause, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout):
         return Down("it cannot be reached", sent=False)
+    if isinstance(cause, httpx.DecodingError):
+        return Unclear(f"it answers what is not read here: {cause}", sent=True)
     if isinstance(cause, httpx.RequestError):
         return Down(f"the connection broke: {type(cause).__name__}", sent=True)
     if isinstance(error, sdk.InternalError) or not isinstance(error, sdk.A2AError):

@@ -98,6 +98,13 @@ class Metrics(Collector):
         )
         yield _gauge("mq9_parked", "Messages that wait for an agent that fits", figures.parked)
         yield _gauges("mq9_tasks", "Tasks that are open", "state", figures.tasks)
+        yield _gauges("mq9_push_targets", "Push targets of tasks", "state", figures.pushes)
+        posts = CounterMetricFamily(
+            "mq9_push_posts", "Posts to push targets since the start", labels=["outcome"]
+        )
+        for outcome, count in self.broker.tally.posts.items():
+            posts.add_metric([outcome], count)
+        yield posts
         yield _gauges("mq9_agents", "Agents that are registered", "status", figures.agents)
         yield _gauge(
             "mq9_fold_lag_records", "Records on disk that are not in the tables yet", figures.fold_lag_records

@@ -17,6 +17,7 @@ from mq9_mcp.engine.embedded.journal import Journal
 
 SLICE = 500  # mailboxes looked at before others get their turn
 WORDS_SLICE = 20_000
+PUSHES = ("active", "failing", "disabled")
 OPEN = [state.value for state in TaskState if state not in TERMINAL]
 
 
@@ -55,6 +56,9 @@ async def figures(engine: Counted) -> Figures:
         parked=len(state.parked),
         tasks=await _counted([task.state.value for task in state.tasks.values()], OPEN),
         agents=await _counted([agent.status for agent in state.agents.values()], STATUSES),
+        pushes=await _counted(
+            [push.state for known in state.pushes.values() for push in known.values()], PUSHES
+        ),
         fold_lag_records=max(0, journal.durable_seq - folder.folded),
         fold_lag_bytes=folder.backlog_bytes,
         commit_records=engine.commits.records,

@@ -35,6 +35,8 @@ KEYS = {
     "tasks": ("id",),
     "task_events": ("task", "number"),
     "task_messages": ("message",),
+    "vectors": ("model", "version", "text_hash"),
+    "parked": ("message",),
     "pushes": ("task", "id"),
 }
 RECOVERED = "recovered-"
