@@ -152,7 +152,8 @@ async def ranking(quick: bool) -> list[Row]:
     await index.settled()
     gc.collect()
     memory = (memory_bytes() - before) / 1e6
-    times, late = [], []
+    times: list[float] = []
+    late: list[float] = []
     watching = asyncio.create_task(watch(late))
     for text in requests()[:-301:-1]:
         begin = time.perf_counter()

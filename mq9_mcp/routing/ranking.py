@@ -6,6 +6,7 @@ Pure: equal skills and an equal request give equal scores, whoever came first an
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from heapq import nlargest
 from typing import NamedTuple
 
 from mq9_mcp.domain.registry import Match
@@ -18,9 +19,9 @@ from mq9_mcp.routing.contest import (
     contest,
     word_marks,
 )
-from mq9_mcp.routing.keywords import Keywords
+from mq9_mcp.routing.keywords import Keywords, Words
 from mq9_mcp.routing.seam import Vectors
-from mq9_mcp.routing.skills import HEAD_SHARE, Near, Place, SkillIndex
+from mq9_mcp.routing.skills import HEAD_SHARE, Cosines, Near, Place, SkillIndex
 
 NEAREST = 64  # agents that are looked at closely: by meaning so many, by their words some more
 KEYWORD_SHARE = 0.4  # what a request whose words all stand in a card adds to its nearness
@@ -49,16 +50,20 @@ class Ranking:
     def __init__(self, width: int) -> None:
         self.skills = SkillIndex(width)
 
-    def rank(self, text: str, query: Vectors, keywords: Keywords) -> dict[str, Match]:
-        """The agents that come into question for ``text``, the likeliest ``NEAREST`` and some more."""
-        chosen = dict.fromkeys([*self.skills.nearest(query, NEAREST), *keywords.rare(text, NEAREST)])
-        near = {agent: self.skills.near(agent, query) for agent in chosen if agent in self.skills}
-        shares = keywords.shares(text, near)
+    def rank(
+        self, text: str, query: Vectors, keywords: Keywords, compared: Cosines | None = None
+    ) -> dict[str, Match]:
+        """The agents that come into question for ``text``, the likeliest ``NEAREST`` and some more.
+
+        ``compared`` is what the index of this version says to ``query``, where it is known.
+        """
+        if compared is None or compared.version != self.skills.version:
+            compared = self.skills.cosines(query)
+        chosen = dict.fromkeys([*self.skills.nearest(compared, NEAREST), *keywords.rare(text, NEAREST)])
+        near = {agent: self.skills.near(agent, compared) for agent in chosen if agent in self.skills}
         served = self._served(text, query, near)
-        return {
-            agent: _match(one, shares[agent], served, keywords.common(text, agent))
-            for agent, one in near.items()
-        }
+        said = keywords.look(text, near)
+        return {agent: _match(one, said[agent], served) for agent, one in near.items()}
 
     def may_fit(self, queries: Sequence[Vectors], agents: Sequence[str]) -> list[bool]:
         """For each query whether one of ``agents`` may be near enough; never False where it is."""
@@ -66,10 +71,12 @@ class Ranking:
 
     def _served(self, text: str, query: Vectors, near: Mapping[str, Near]) -> Shares:
         """What of the request is like what each of the nearest skills has served."""
+        least = nlargest(SKILLS_MAX, (shaped for one in near.values() for shaped, _ in one.skills))[-1:]
         every = [
             (-shaped, agent, number, skill)
             for agent, one in near.items()
             for number, (shaped, skill) in enumerate(one.skills)
+            if shaped >= least[0]
         ]
         places: list[int] = []
         sides: list[Served] = []
@@ -89,20 +96,20 @@ class Ranking:
         return Shares(square / (square + SERVED_HALF_AT**2), dict(zip(places, found, strict=True)))
 
 
-def _match(near: Near, share: float, served: Shares, words: Sequence[str]) -> Match:
+def _match(near: Near, words: Words, served: Shares) -> Match:
     skills = [one + served.weight * served.of.get(skill.place, 0.0) for one, skill in near.skills]
     leads = [one + SERVED_LEAD * served.of.get(skill.place, 0.0) for one, skill in near.skills]
-    skill = near.skills[max(range(len(leads)), key=lambda index: (leads[index], -index))][1]
+    skill = near.skills[leads.index(max(leads))][1]
     nearness = (max(skills) + HEAD_SHARE * near.head) / (1 + HEAD_SHARE)
-    score = (nearness + KEYWORD_SHARE * share) / (1 + KEYWORD_SHARE + served.weight)
+    score = (nearness + KEYWORD_SHARE * words.share) / (1 + KEYWORD_SHARE + served.weight)
     needed = enough(skill.examples)
     return Match(
         score=round(min(max(score, 0.0), 1.0), DIGITS),
-        reason=_reason(skill, near.cosine, needed, served.of.get(skill.place, 0.0), words),
+        reason=_reason(skill, near.cosine, needed, served.of.get(skill.place, 0.0), words.common),
         skill=skill.id,
         fits=near.cosine >= needed,
         meaning=round(near.cosine, DIGITS),
-        keywords=round(share, DIGITS),
+        keywords=round(words.share, DIGITS),
         needed=round(needed, DIGITS),
         examples=skill.examples,
     )
