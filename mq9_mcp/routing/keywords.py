@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from itertools import accumulate
 from math import log
@@ -155,7 +155,7 @@ class Keywords:
 
     def rare(self, text: str, most: int) -> list[str]:
         """The agents that have the most of what few have: of the words which at most ``most`` agents have."""
-        sums: Counter[int] = Counter()
+        sums: dict[int, float] = defaultdict(float)
         for word, much in self._asked(text).items():
             slots = self._places.get(word, ())
             if len(slots) <= most:

@@ -59,10 +59,11 @@ class Rows:
 
     def cosines(self, query: Vectors) -> Array:
         """The products of every place with a request; those of free places mean nothing."""
-        found = np.empty(self.used, np.float32)
-        asked, floats = stepped(query), np.empty((min(PIECE, self.used), self._width), np.float32)
-        for begin in range(0, self.used, PIECE):
-            count = min(PIECE, self.used - begin)
+        used = self.used  # it may grow meanwhile
+        found = np.empty(used, np.float32)
+        asked, floats = stepped(query), np.empty((min(PIECE, used), self._width), np.float32)
+        for begin in range(0, used, PIECE):
+            count = min(PIECE, used - begin)
             first = begin % BLOCK
             floats[:count] = self._blocks[begin // BLOCK][first : first + count]
             np.dot(floats[:count], asked, out=found[begin : begin + count])

@@ -129,9 +129,9 @@ class SkillIndex:
         self._names[slot : slot + 1] = [agent]
         taken = []
         for row in rows:
-            place = self._rows.put(row.vector)
-            if place == len(self._scale):
+            if self._rows.used == len(self._scale):
                 self._grow()
+            place = self._rows.put(row.vector)
             self._owners[place] = slot
             self._scale[place], self._shift[place] = _shape(row.centre)
             taken.append(Place(place, row.id, row.name, row.examples, row.served))
