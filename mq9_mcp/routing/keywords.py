@@ -150,7 +150,8 @@ class Keywords:
         for agent in agents:
             entry = self._entries[agent]
             places = entry.places(worth)
-            found[agent] = Words(self._share(worth, entry, places), _hits(entry, worth, places)[:SHOWN_MAX])
+            shown = [word for word, place in places.items() if entry.marks[place]]
+            found[agent] = Words(self._share(worth, entry, places), shown[:SHOWN_MAX])
         return found
 
     def rare(self, text: str, most: int) -> list[str]:
@@ -165,7 +166,9 @@ class Keywords:
         return [agent for _, agent in order[:most]]
 
     def _asked(self, text: str) -> dict[str, float]:
-        return {word: self._worth(word) for word in dict.fromkeys(words(text))}
+        """The words of a text and what each says, the rarest first."""
+        worth = {word: self._worth(word) for word in words(text)}
+        return dict(sorted(worth.items(), key=lambda one: (-one[1], one[0])))
 
     def _worth(self, word: str) -> float:
         """A word that few cards have says more."""
@@ -182,12 +185,6 @@ class Keywords:
         return round(sum_ / perfect, 4)
 
 
-def _hits(entry: _Entry, worth: dict[str, float], places: dict[str, int]) -> list[str]:
-    """The words that its card has, the rarest first."""
-    shown = (word for word, place in places.items() if entry.marks[place])
-    return sorted(shown, key=lambda word: (-worth[word], word))
-
-
 def _match(entry: _Entry, worth: dict[str, float], places: dict[str, int], score: float) -> Match:
     """The skill that has the most of it, and the words that count, the rarest first."""
     best, most, begin = None, 0.0, 0
@@ -196,7 +193,7 @@ def _match(entry: _Entry, worth: dict[str, float], places: dict[str, int], score
         sum_ = sum(worth[word] for word, place in places.items() if place in known)
         if sum_ > most:
             best, most = skill, sum_
-    hits = _hits(entry, worth, places)
+    hits = [word for word, place in places.items() if entry.marks[place]]
     shown = ", ".join(repr(word) for word in hits[:SHOWN_MAX])
     where = f"in skill {best[1]!r}" if best is not None else "in its name and description"
     if best is not None and any(entry.marks[places[word]] & HEAD for word in hits):

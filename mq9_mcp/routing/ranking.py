@@ -38,10 +38,13 @@ def enough(examples: int) -> float:
 
 
 class Shares(NamedTuple):
-    """How much of a request is like what skills have served, by their places, and how much that counts."""
+    """How much of a request is like what skills have served, and how much that counts."""
 
     weight: float
-    of: dict[int, float]
+    of: Mapping[str, Mapping[int, float]]  # by agent and number of the skill
+
+
+NO_SHARES: Mapping[int, float] = {}
 
 
 class Ranking:
@@ -63,7 +66,10 @@ class Ranking:
         near = {agent: self.skills.near(agent, compared) for agent in chosen if agent in self.skills}
         served = self._served(text, query, near)
         said = keywords.look(text, near)
-        return {agent: _match(one, said[agent], served) for agent, one in near.items()}
+        return {
+            agent: _match(one, said[agent], served.weight, served.of.get(agent, NO_SHARES))
+            for agent, one in near.items()
+        }
 
     def may_fit(self, queries: Sequence[Vectors], agents: Sequence[str]) -> list[bool]:
         """For each query whether one of ``agents`` may be near enough; never False where it is."""
@@ -71,41 +77,50 @@ class Ranking:
 
     def _served(self, text: str, query: Vectors, near: Mapping[str, Near]) -> Shares:
         """What of the request is like what each of the nearest skills has served."""
-        least = nlargest(SKILLS_MAX, (shaped for one in near.values() for shaped, _ in one.skills))[-1:]
+        [*_, least] = nlargest(SKILLS_MAX, (shaped for one in near.values() for shaped in one.shaped)) or [0]
         every = [
-            (-shaped, agent, number, skill)
+            (-shaped, agent, number)
             for agent, one in near.items()
-            for number, (shaped, skill) in enumerate(one.skills)
-            if shaped >= least[0]
+            for number, shaped in enumerate(one.shaped)
+            if shaped >= least
         ]
-        places: list[int] = []
+        places: list[tuple[str, int]] = []
         sides: list[Served] = []
         room, examples = REQUESTS_MAX, 0
-        for _, _, _, skill in sorted(every, key=lambda one: one[:3])[:SKILLS_MAX]:
+        for _, agent, number in sorted(every)[:SKILLS_MAX]:
+            skill = near[agent].skills[number]
             side = skill.served if skill.served is not None else alone(self.skills.vector(skill))
             room -= min(len(side.vectors), SERVED_MAX)
             if room < 0:
                 break
-            places.append(skill.place)
+            places.append((agent, number))
             sides.append(side)
             examples += skill.examples
         if not examples:
             return Shares(0.0, {})
         square = (examples / len(sides)) ** 2
+        shares: dict[str, dict[int, float]] = {}
         found = contest(query, word_marks(text), sides)
-        return Shares(square / (square + SERVED_HALF_AT**2), dict(zip(places, found, strict=True)))
+        for (agent, number), share in zip(places, found, strict=True):
+            shares.setdefault(agent, {})[number] = share
+        return Shares(square / (square + SERVED_HALF_AT**2), shares)
 
 
-def _match(near: Near, words: Words, served: Shares) -> Match:
-    skills = [one + served.weight * served.of.get(skill.place, 0.0) for one, skill in near.skills]
-    leads = [one + SERVED_LEAD * served.of.get(skill.place, 0.0) for one, skill in near.skills]
-    skill = near.skills[leads.index(max(leads))][1]
-    nearness = (max(skills) + HEAD_SHARE * near.head) / (1 + HEAD_SHARE)
-    score = (nearness + KEYWORD_SHARE * words.share) / (1 + KEYWORD_SHARE + served.weight)
+def _match(near: Near, words: Words, weight: float, served: Mapping[int, float]) -> Match:
+    best = max(near.shaped)
+    number = near.shaped.index(best)
+    if served:
+        parts = [(one, served.get(at, 0.0)) for at, one in enumerate(near.shaped)]
+        best = max(one + weight * part for one, part in parts)
+        leads = [one + SERVED_LEAD * part for one, part in parts]
+        number = leads.index(max(leads))
+    skill = near.skills[number]
+    nearness = (best + HEAD_SHARE * near.head) / (1 + HEAD_SHARE)
+    score = (nearness + KEYWORD_SHARE * words.share) / (1 + KEYWORD_SHARE + weight)
     needed = enough(skill.examples)
     return Match(
         score=round(min(max(score, 0.0), 1.0), DIGITS),
-        reason=_reason(skill, near.cosine, needed, served.of.get(skill.place, 0.0), words.common),
+        reason=_reason(skill, near.cosine, needed, served.get(number, 0.0), words.common),
         skill=skill.id,
         fits=near.cosine >= needed,
         meaning=round(near.cosine, DIGITS),

@@ -46,7 +46,8 @@ class Near(NamedTuple):
 
     head: float  # the cosine of the agent as a whole
     cosine: float  # the highest of its skills, as the model has it
-    skills: list[tuple[float, Place]]  # each with its nearness
+    shaped: list[float]  # the nearness of each of its skills
+    skills: list[Place]
 
 
 class Place(NamedTuple):
@@ -170,9 +171,8 @@ class SkillIndex:
     def near(self, agent: str, found: Cosines) -> Near:
         """How near an agent is."""
         one = self._agents[agent]
-        shaped = found.shaped[one.places].tolist()
-        cosine = float(found.skills[one.places].max())
-        return Near(float(found.heads[one.head]), cosine, list(zip(shaped, one.skills, strict=True)))
+        shaped: list[float] = found.shaped[one.places].tolist()
+        return Near(float(found.heads[one.head]), float(found.skills[one.places].max()), shaped, one.skills)
 
     def vector(self, one: Place) -> Vectors:
         """The vector of a skill."""

@@ -101,7 +101,7 @@ def test_rows_are_used_again_and_grow() -> None:
         assert index.nearest(compared, 1) == [name]
         near = index.near(name, compared)
         assert near.cosine == pytest.approx(1, abs=1e-3)
-        assert max(near.skills, key=lambda one: one[0])[1].id == "s"
+        assert near.skills[near.shaped.index(max(near.shaped))].id == "s"
     assert sorted(index.nearest(index.cosines(known["a99"]), 10**6)) == sorted(known)
 
 
