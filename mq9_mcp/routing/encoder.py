@@ -1,6 +1,6 @@
 """Embedding off the event loop: a thread works through what is asked, the urgent before the patient.
 
-Where engine and system can, a thread of low priority takes the patient ones, so that nobody who waits for an
+Where engine and system can, threads of low priority take the patient ones, so that nobody who waits for an
 answer waits for them. A text is embedded once; vectors of late are remembered by the hash of their text.
 """
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # numpy is slow to import: it comes with the engine, after th
 
 LOW_PRIORITY = sys.platform == "linux"  # a thread has a priority of its own there
 NICE = 10
+PATIENT = min(max((os.cpu_count() or 1) - 1, 1), 4)  # threads of low priority
 REMEMBERED_MAX = 4_096  # vectors, 6 MB
 log = logging.getLogger("mq9.routing")
 
@@ -146,9 +147,9 @@ class Encoder:
         lines = [self._urgent, self._patient]
         if LOW_PRIORITY and getattr(self._embedder, "side_by_side", False):
             with self._wake:
-                if not self._closing:
-                    self._begin(self._work_patiently, "mq9-embedding-patient")
-                    lines.pop()
+                for number in range(0 if self._closing else PATIENT):
+                    self._begin(self._work_patiently, f"mq9-embedding-patient-{number}")
+            lines.pop()
         self._work(lines)
 
     def _work_patiently(self) -> None:

@@ -233,7 +233,8 @@ class AgentIndex:
         texts = texts_of(wanted.card)
         vectors = {text: mine[text] if text in mine else known[text] for text in wanted.texts}
         placed = placed_by_meaning(texts, vectors, wanted.learnt)
-        self.keywords.learn(agent, wanted.card, placed)
+        if wanted.learnt:
+            self.keywords.learn(agent, wanted.card, placed)
         self._put(agent, with_learnt(texts, placed), vectors)
         if self.embedded is not None:
             self.embedded(agent)

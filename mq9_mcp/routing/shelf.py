@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
@@ -46,7 +47,8 @@ async def keep(shelf: Shelf | None, model: Model, made: Mapping[str, Vectors]) -
     if shelf is None or not made:
         return False
     try:
-        await shelf.keep_vectors(*model, {text_hash(text): one.tolist() for text, one in made.items()})
+        kept = {text_hash(text): array("f", one.tobytes()) for text, one in made.items()}
+        await shelf.keep_vectors(*model, kept)
     except Unavailable:
         return False
     return True
