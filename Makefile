@@ -1,7 +1,7 @@
 # Works with GNU make 3.81 and later, a POSIX shell and Python 3.11 to 3.13. `make` alone lists the targets.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test full sim mutants crash faults fmt docs client bench bench-doors bench-mcp bench-a2a bench-bridge soak overload lock clean
+.PHONY: help setup demo test full sim mutants crash faults fmt docs client bench bench-doors bench-mcp bench-a2a bench-intent bench-bridge soak overload lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -98,6 +98,9 @@ bench-mcp: $(READY) ## measure the MCP tools beside one that does nothing, with 
 
 bench-a2a: $(READY) ## measure A2A beside the SDK's own handlers, and 1,000 followers of one task
 	@$(BIN)/python benchmarks/a2a.py --markdown docs/reference/benchmarks-a2a.md
+
+bench-intent: $(READY) ## measure sends by intent, a big index, and many agents that come at once
+	@$(BIN)/python -m benchmarks.intent --markdown docs/reference/benchmarks-intent.md
 
 bench-bridge: $(READY) ## measure what an MCP host waits for when it starts mq9-mcp
 	@$(BIN)/python -m benchmarks.bridge

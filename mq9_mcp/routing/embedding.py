@@ -25,6 +25,8 @@ CHUNK_BYTES = 1024 * 1024
 class MiniLM:
     """all-MiniLM-L6-v2 in 8-bit numbers, as it ships with the product."""
 
+    side_by_side = True
+
     def __init__(self, folder: Path = MINILM) -> None:
         try:
             import onnxruntime

@@ -1,13 +1,17 @@
-"""Embedding off the event loop: one thread works through what is asked, the urgent before the patient.
+"""Embedding off the event loop: a thread works through what is asked, the urgent before the patient.
 
-A text is embedded once; vectors of late are remembered by the hash of their text.
+Where engine and system can, threads of low priority take the patient ones, so that nobody who waits for an
+answer waits for them. A text is embedded once; vectors of late are remembered by the hash of their text.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
+import os
+import sys
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
@@ -20,6 +24,9 @@ from mq9_mcp.routing.seam import CannotLoad, Embedder, Load, Model
 if TYPE_CHECKING:  # numpy is slow to import: it comes with the engine, after the start
     from mq9_mcp.routing.seam import Vectors
 
+LOW_PRIORITY = sys.platform == "linux"  # a thread has a priority of its own there
+NICE = 10
+PATIENT = min(max((os.cpu_count() or 1) - 1, 1), 4)  # threads of low priority
 REMEMBERED_MAX = 4_096  # vectors, 6 MB
 log = logging.getLogger("mq9.routing")
 
@@ -49,7 +56,7 @@ class Encoder:
         self._urgent: deque[_Job] = deque()
         self._patient: deque[_Job] = deque()
         self._wake = threading.Condition()
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
         self._closing = False
         self._loaded: Future[Model | None] = Future()
 
@@ -102,28 +109,31 @@ class Encoder:
             jobs = [*self._urgent, *self._patient]
             self._urgent.clear()
             self._patient.clear()
-            self._wake.notify()
+            self._wake.notify_all()
         for job in jobs:
             if job.done.set_running_or_notify_cancel():
                 job.done.set_exception(
                     Unavailable("SHUTTING_DOWN", "the broker is stopping", "connect again in a moment")
                 )
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
+        while self._threads:
+            self._threads.pop().join()
 
     def _put(self, text: str, patient: bool) -> Future[Vectors]:
         job = _Job(text, Future())
         self._start()
         with self._wake:
             (self._patient if patient else self._urgent).append(job)
-            self._wake.notify()
+            self._wake.notify_all()
         return job.done
 
     def _start(self) -> None:
-        if self._thread is None and not self._closing:
-            self._thread = threading.Thread(target=self._work, name="mq9-embedding", daemon=True)
-            self._thread.start()
+        if not self._threads and not self._closing:
+            self._begin(self._work_first, "mq9-embedding")
+
+    def _begin(self, work: Callable[[], None], name: str) -> None:
+        thread = threading.Thread(target=work, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
 
     def _remember(self, text: str, vector: Vectors) -> None:
         self._known[text_hash(text)] = vector
@@ -132,15 +142,29 @@ class Encoder:
 
     # -- in the thread
 
-    def _work(self) -> None:
+    def _work_first(self) -> None:
         self._open()
+        lines = [self._urgent, self._patient]
+        if LOW_PRIORITY and getattr(self._embedder, "side_by_side", False):
+            with self._wake:
+                for number in range(0 if self._closing else PATIENT):
+                    self._begin(self._work_patiently, f"mq9-embedding-patient-{number}")
+            lines.pop()
+        self._work(lines)
+
+    def _work_patiently(self) -> None:
+        with contextlib.suppress(OSError):  # a sandbox may forbid it
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+        self._work([self._patient])
+
+    def _work(self, lines: Sequence[deque[_Job]]) -> None:
         while True:
             with self._wake:
-                while not (self._urgent or self._patient or self._closing):
+                while not (any(lines) or self._closing):
                     self._wake.wait()
                 if self._closing:
                     return
-                job = (self._urgent or self._patient).popleft()
+                job = next(line for line in lines if line).popleft()
             if job.done.set_running_or_notify_cancel():
                 _answer(job, self._one)
 

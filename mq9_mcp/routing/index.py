@@ -10,7 +10,8 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple
 
 from mq9_mcp.domain.errors import Unavailable
 from mq9_mcp.domain.registry import Match
@@ -18,30 +19,27 @@ from mq9_mcp.routing.cards import Card, CardTexts, read_card, texts_of
 from mq9_mcp.routing.encoder import text_hash
 from mq9_mcp.routing.keywords import Keywords
 from mq9_mcp.routing.learnt import placed_by_meaning, placed_by_words, with_learnt
+from mq9_mcp.routing.shelf import Shelf, find, keep
 
 if TYPE_CHECKING:  # numpy is slow to import: it comes with the engine, after the start
     from mq9_mcp.routing.encoder import Encoder
     from mq9_mcp.routing.ranking import Ranking
     from mq9_mcp.routing.seam import Model, Vectors
+    from mq9_mcp.routing.skills import Cosines
 
 log = logging.getLogger("mq9.routing")
 FEW, FEW_WAIT_S = 8, 1.0  # agents that are waited for until they are embedded, and how long
+APART, TRIES = 4_096, 3  # skills that are compared on the event loop, and how often it is tried off it
+TOGETHER = 8  # agents whose vectors are looked for and kept in one go
 ONLY_KEYWORDS = "by keywords alone"
 
 
-class Shelf(Protocol):
-    """Where vectors outlive the process; the engine is one."""
+class _Wanted(NamedTuple):
+    """What is to be embedded of an agent."""
 
-    async def find_vectors(
-        self, model: str, version: str, hashes: Sequence[bytes]
-    ) -> dict[bytes, Sequence[float]]:
-        """Those of the texts with these hashes that are known."""
-
-    async def keep_vectors(self, model: str, version: str, vectors: Mapping[bytes, Sequence[float]]) -> None:
-        """Keep vectors by the hash of their text."""
-
-    async def prune_vectors(self, model: str, version: str, hashes: Sequence[bytes]) -> None:
-        """Keep only the vectors of this model and these texts."""
+    card: Card
+    learnt: tuple[str, ...]
+    texts: list[str]
 
 
 class AgentIndex:
@@ -101,7 +99,10 @@ class AgentIndex:
         if 0 < sum(self._to_embed.values()) <= FEW:
             with contextlib.suppress(TimeoutError):  # whoever came just now is there in a moment
                 await asyncio.wait_for(self.settled(), FEW_WAIT_S)
-        found = self._ranking.rank(text, query, self.keywords) if self._ranking is not None else {}
+        found: dict[str, Match] = {}
+        if self._ranking is not None:
+            compared = await self._compare(self._ranking, query)
+            found = self._ranking.rank(text, query, self.keywords, compared)
         if self._to_embed:  # some are not embedded yet: their keywords speak for them
             waiting = {
                 agent: one for agent, one in self.keywords.rank(text).items() if agent in self._to_embed
@@ -109,6 +110,15 @@ class AgentIndex:
             known = {agent: one for agent, one in waiting.items() if agent not in found}
             found.update(_said(known, f"{ONLY_KEYWORDS} so far"))
         return found
+
+    async def _compare(self, ranking: Ranking, query: Vectors) -> Cosines | None:
+        """Where it takes long, compare in a thread, while the event loop has others to serve."""
+        if ranking.skills.size > APART:
+            for _ in range(TRIES):
+                compared = await asyncio.to_thread(ranking.skills.cosines, query)
+                if compared.version == ranking.skills.version:  # no agent came or went meanwhile
+                    return compared
+        return None
 
     async def vector(self, text: str) -> Vectors | None:
         """What ``may_fit`` compares, made when nobody urgent wants the engine; None where keywords rank."""
@@ -174,24 +184,16 @@ class AgentIndex:
         model = await self._encoder.ready()
         if model is None:
             return
-        while self._to_embed:
-            agent = next(iter(self._to_embed))
-            card, learnt = self._read[agent], self._learnt.get(agent, ())
-            texts = texts_of(card)
-            try:
-                vectors = await self._vectors(model, list(dict.fromkeys([*texts.all(), *learnt])))
-            except Unavailable as error:  # the keywords of this one speak until its card is another one
-                log.warning("%s is found by keywords alone: %s", agent, error.message)
-                vectors = {}
-            if self._read.get(agent) is not card:
-                continue  # it is another card by now
-            del self._to_embed[agent]
-            if vectors:
-                placed = placed_by_meaning(texts, vectors, learnt)
-                self.keywords.learn(agent, card, placed)
-                self._put(agent, with_learnt(texts, placed), vectors)
-                if self.embedded is not None:
-                    self.embedded(agent)
+        keeping: asyncio.Task[None] | None = None
+        try:
+            while self._to_embed:
+                made = await self._embed_some(model, list(islice(self._to_embed, TOGETHER)))
+                if keeping is not None:
+                    await keeping
+                keeping = asyncio.create_task(self._keep(model, made), name="mq9-keep-vectors")
+        finally:
+            if keeping is not None:
+                await keeping
         if self._stale and self._shelf is not None:  # what other cards and models had is of no use
             self._stale = False
             known = {text for card in self._read.values() for text in texts_of(card).all()}
@@ -199,26 +201,46 @@ class AgentIndex:
             with contextlib.suppress(Unavailable):
                 await self._shelf.prune_vectors(*model, [text_hash(text) for text in sorted(known)])
 
-    async def _vectors(self, model: Model, texts: Sequence[str]) -> dict[str, Vectors]:
-        """A vector for each text: from the shelf where it has them, else made and put there."""
-        import numpy as np
+    async def _embed_some(self, model: Model, agents: Sequence[str]) -> dict[str, Vectors]:
+        """Have these agents found by meaning; what could not be had from the shelf."""
+        wanted = {agent: self._wanted(agent) for agent in agents}
+        known = await find(self._shelf, model, [text for one in wanted.values() for text in one.texts])
+        made: dict[str, Vectors] = {}
+        done = [self._embed_one(agent, one, known, made) for agent, one in wanted.items()]
+        await asyncio.gather(*done)
+        return made
 
+    def _wanted(self, agent: str) -> _Wanted:
+        card, learnt = self._read[agent], self._learnt.get(agent, ())
+        return _Wanted(card, learnt, list(dict.fromkeys([*texts_of(card).all(), *learnt])))
+
+    async def _embed_one(
+        self, agent: str, wanted: _Wanted, known: Mapping[str, Vectors], made: dict[str, Vectors]
+    ) -> None:
         assert self._encoder is not None
-        hashes = {text: text_hash(text) for text in texts}
-        known: dict[bytes, Vectors] = {}
-        if self._shelf is not None:
-            with contextlib.suppress(Unavailable):  # then they are made anew
-                found = await self._shelf.find_vectors(*model, list(hashes.values()))
-                known = {hash: np.array(one, np.float32) for hash, one in found.items()}
-        missing = [text for text in texts if hashes[text] not in known]
-        made = dict(zip(missing, await self._encoder.embed(missing, patient=True), strict=True))
-        if made and self._shelf is not None:
-            with contextlib.suppress(Unavailable):  # the next start makes them again
-                await self._shelf.keep_vectors(
-                    *model, {hashes[text]: vector.tolist() for text, vector in made.items()}
-                )
-                self._stale = True
-        return {text: made[text] if text in made else known[hashes[text]] for text in texts}
+        missing = [text for text in wanted.texts if text not in known]
+        try:
+            mine = dict(zip(missing, await self._encoder.embed(missing, patient=True), strict=True))
+        except Unavailable as error:  # the keywords of this one speak until its card is another one
+            log.warning("%s is found by keywords alone: %s", agent, error.message)
+            mine = None
+        if self._read.get(agent) is not wanted.card:
+            return  # it is another card by now
+        del self._to_embed[agent]
+        if mine is None:
+            return
+        made.update(mine)
+        texts = texts_of(wanted.card)
+        vectors = {text: mine[text] if text in mine else known[text] for text in wanted.texts}
+        placed = placed_by_meaning(texts, vectors, wanted.learnt)
+        if wanted.learnt:
+            self.keywords.learn(agent, wanted.card, placed)
+        self._put(agent, with_learnt(texts, placed), vectors)
+        if self.embedded is not None:
+            self.embedded(agent)
+
+    async def _keep(self, model: Model, made: Mapping[str, Vectors]) -> None:
+        self._stale |= await keep(self._shelf, model, made)
 
     def _put(self, agent: str, texts: CardTexts, vectors: Mapping[str, Vectors]) -> None:
         from mq9_mcp.routing.ranking import Ranking

@@ -5,9 +5,13 @@ The same cards and the same text give the same ranking, whatever the order in wh
 
 from __future__ import annotations
 
-from collections import Counter
+from array import array
+from bisect import bisect_left
+from collections import Counter, defaultdict
 from collections.abc import Iterable
+from itertools import accumulate
 from math import log
+from typing import NamedTuple
 
 from mq9_mcp.domain.registry import Match
 from mq9_mcp.routing.cards import Card, Skill, spoken
@@ -20,29 +24,60 @@ NAME, TAG, TEXT = 3, 2, 1  # how much a word counts by where it stands
 ENOUGH = 0.3  # the least score that counts as fitting where keywords alone rank
 SAID_MOST = 3  # how much a word counts at most in one skill, however often it is said there
 SHOWN_MAX = 5  # words that a reason names
+SHOWN, HEAD = 1, 2  # marks of words that stand in the card, in its name or description
 NOTHING: Placed = {}
 
 
-class _Entry:
-    """A card as counted words, and those of requests that the agent served."""
+class Words(NamedTuple):
+    """How much of a text stands in a card, 0 to 1, and the rarest of the words in common."""
 
-    def __init__(self, card: Card, learnt: Placed) -> None:
-        self.head = _count((_name(card.name), NAME), (card.description, TEXT))
-        self.counts = Counter(self.head)
-        self.skills: list[tuple[Skill, frozenset[str]]] = []
-        own = set(self.head)
+    share: float
+    common: list[str]
+
+
+class _Entry:
+    """A card as counted words in order, and those of requests that the agent served; small, as many are."""
+
+    __slots__ = ("counts", "ends", "length", "marks", "of_skills", "skills", "words")
+
+    def __init__(self, card: Card, learnt: Placed, known: dict[str, str]) -> None:
+        head = _count((_name(card.name), NAME), (card.description, TEXT))
+        total, own, said_by = Counter(head), set(head), []
+        self.skills: list[tuple[str, str]] = []  # id and name
         for number, skill in enumerate(card.skills):
-            said = [(" ".join(skill.examples), TEXT)]
+            said = _said(skill)
+            counted = _count(*said)
             if skill.id:  # else it is the card as a whole
-                named = (
-                    f"{_name(skill.name)} {_name(skill.id)}" if skill.id != skill.name else _name(skill.name)
-                )
-                said += [(named, NAME), (" ".join(skill.tags), TAG), (skill.description, TEXT)]
-                self.skills.append((skill, frozenset(_count(*said))))
-            own.update(_count(*said))
-            self.counts += _count(*said, (" ".join(learnt.get(number, ())), TEXT))
-        self.shown = frozenset(own)  # words of what others asked are for nobody to see
-        self.length = sum(self.counts.values())
+                self.skills.append((skill.id, skill.name))
+                said_by.append(counted.keys())
+            own.update(counted)
+            asked = learnt.get(number)
+            total.update(_count(*said, (" ".join(asked), TEXT)) if asked else counted)
+        self.words = tuple(known.setdefault(word, word) for word in sorted(total))
+        self.counts = array("I", (total[word] for word in self.words))
+        self.marks = bytes(SHOWN * (word in own) + HEAD * (word in head) for word in self.words)
+        places = {word: place for place, word in enumerate(self.words)}
+        self.of_skills = array("I", (places[word] for some in said_by for word in sorted(some)))
+        self.ends = array("I", accumulate(map(len, said_by)))
+        self.length = sum(self.counts)
+
+    def places(self, asked: Iterable[str]) -> dict[str, int]:
+        """Where those of the words stand that are here."""
+        found = {}
+        for word in asked:
+            place = bisect_left(self.words, word)
+            if place < len(self.words) and self.words[place] == word:
+                found[word] = place
+        return found
+
+
+def _said(skill: Skill) -> list[tuple[str, int]]:
+    """The texts of a skill, with what a word in each counts."""
+    said = [(" ".join(skill.examples), TEXT)]
+    if skill.id:
+        named = f"{_name(skill.name)} {_name(skill.id)}" if skill.id != skill.name else _name(skill.name)
+        said += [(named, NAME), (" ".join(skill.tags), TAG), (skill.description, TEXT)]
+    return said
 
 
 def _name(name: str) -> str:
@@ -64,95 +99,105 @@ class Keywords:
 
     def __init__(self) -> None:
         self._entries: dict[str, _Entry] = {}
-        self._places: dict[str, set[str]] = {}  # word: agents
+        self._slots: dict[str, int] = {}  # of agents
+        self._agents: list[str] = []  # by slot
+        self._free: list[int] = []
+        self._places: dict[str, array[int]] = {}  # word: slots
+        self._known: dict[str, str] = {}  # words, each kept once
         self._length = 0
 
     def learn(self, agent: str, card: Card, learnt: Placed = NOTHING) -> None:
         """Take in the card of an agent and requests that it served, in place of those before."""
         self.forget(agent)
-        entry = self._entries[agent] = _Entry(card, learnt)
+        entry = self._entries[agent] = _Entry(card, learnt, self._known)
+        slot = self._slots[agent] = self._free.pop() if self._free else len(self._agents)
+        self._agents[slot : slot + 1] = [agent]
         self._length += entry.length
-        for word in entry.counts:
-            self._places.setdefault(word, set()).add(agent)
+        for word in entry.words:
+            self._places.setdefault(word, array("I")).append(slot)
 
     def forget(self, agent: str) -> None:
         """The agent is gone."""
         entry = self._entries.pop(agent, None)
         if entry is None:
             return
+        slot = self._slots.pop(agent)
+        self._free.append(slot)
         self._length -= entry.length
-        for word in entry.counts:
-            agents = self._places[word]
-            agents.discard(agent)
-            if not agents:
-                del self._places[word]
+        for word in entry.words:
+            slots = self._places[word]
+            slots.remove(slot)
+            if not slots:
+                del self._places[word], self._known[word]
 
     def rank(self, text: str) -> dict[str, Match]:
         """Every agent that has a word of ``text``, with its score above 0 and up to 1."""
         worth = self._asked(text)
-        found = set().union(*(self._places.get(word, ()) for word in worth))
+        slots = set().union(*(self._places.get(word, ()) for word in worth))
         ranking = {}
-        for agent, score in self._shares(worth, found).items():
+        for agent in sorted(self._agents[slot] for slot in slots):
+            entry = self._entries[agent]
+            places = entry.places(worth)
+            score = self._share(worth, entry, places)
             if score > 0:
-                ranking[agent] = _match(self._entries[agent], worth, score)
+                ranking[agent] = _match(entry, worth, places, score)
         return ranking
 
-    def shares(self, text: str, agents: Iterable[str]) -> dict[str, float]:
-        """How much of ``text`` stands in the cards of these agents, 0 to 1."""
-        return self._shares(self._asked(text), agents)
+    def look(self, text: str, agents: Iterable[str]) -> dict[str, Words]:
+        """How much of ``text`` stands in the cards of these agents, and the words that a reason names."""
+        worth = self._asked(text)
+        found = {}
+        for agent in agents:
+            entry = self._entries[agent]
+            places = entry.places(worth)
+            shown = [word for word, place in places.items() if entry.marks[place]]
+            found[agent] = Words(self._share(worth, entry, places), shown[:SHOWN_MAX])
+        return found
 
     def rare(self, text: str, most: int) -> list[str]:
-        """The agents that have a word of ``text`` which at most ``most`` have."""
-        places = (self._places.get(word, set()) for word in self._asked(text))
-        return sorted(set().union(*(agents for agents in places if len(agents) <= most)))
-
-    def common(self, text: str, agent: str) -> list[str]:
-        """The words of ``text`` that the agent's card has, the rarest first, as many as a reason names."""
-        return _hits(self._entries[agent], self._asked(text))[:SHOWN_MAX]
+        """The agents that have the most of what few have: of the words which at most ``most`` agents have."""
+        sums: dict[int, float] = defaultdict(float)
+        for word, much in self._asked(text).items():
+            slots = self._places.get(word, ())
+            if len(slots) <= most:
+                for slot in slots:
+                    sums[slot] += much
+        order = sorted((-much, self._agents[slot]) for slot, much in sums.items())
+        return [agent for _, agent in order[:most]]
 
     def _asked(self, text: str) -> dict[str, float]:
-        return {word: self._worth(word) for word in dict.fromkeys(words(text))}
-
-    def _shares(self, worth: dict[str, float], agents: Iterable[str]) -> dict[str, float]:
-        perfect = (1 + SATURATION) * sum(worth.values()) or 1.0
-        return {
-            agent: round(
-                sum(much * self._weight(self._entries[agent], word) for word, much in worth.items())
-                / perfect,
-                4,
-            )
-            for agent in agents
-        }
+        """The words of a text and what each says, the rarest first."""
+        worth = {word: self._worth(word) for word in words(text)}
+        return dict(sorted(worth.items(), key=lambda one: (-one[1], one[0])))
 
     def _worth(self, word: str) -> float:
         """A word that few cards have says more."""
         total, having = len(self._entries), len(self._places.get(word, ()))
         return log(1 + (total - having + 0.5) / (having + 0.5))
 
-    def _weight(self, entry: _Entry, word: str) -> float:
-        count = entry.counts.get(word, 0)
-        if not count:
-            return 0
-        share = entry.length * len(self._entries) / self._length
-        return count * (1 + SATURATION) / (count + SATURATION * (1 - LENGTH_SHARE + LENGTH_SHARE * share))
+    def _share(self, worth: dict[str, float], entry: _Entry, places: dict[str, int]) -> float:
+        perfect = (1 + SATURATION) * sum(worth.values()) or 1.0
+        long = 1 - LENGTH_SHARE + LENGTH_SHARE * (entry.length * len(self._entries) / (self._length or 1))
+        sum_ = 0.0
+        for word, place in places.items():
+            count = entry.counts[place]
+            sum_ += worth[word] * (count * (1 + SATURATION) / (count + SATURATION * long))
+        return round(sum_ / perfect, 4)
 
 
-def _hits(entry: _Entry, worth: dict[str, float]) -> list[str]:
-    return sorted((word for word in worth if word in entry.shown), key=lambda word: (-worth[word], word))
-
-
-def _match(entry: _Entry, worth: dict[str, float], score: float) -> Match:
+def _match(entry: _Entry, worth: dict[str, float], places: dict[str, int], score: float) -> Match:
     """The skill that has the most of it, and the words that count, the rarest first."""
-    best, most = None, 0.0
-    for skill, known in entry.skills:
-        sum_ = sum(worth[word] for word in worth if word in known)
+    best, most, begin = None, 0.0, 0
+    for skill, end in zip(entry.skills, entry.ends, strict=True):
+        known, begin = set(entry.of_skills[begin:end]), end
+        sum_ = sum(worth[word] for word, place in places.items() if place in known)
         if sum_ > most:
             best, most = skill, sum_
-    hits = _hits(entry, worth)
+    hits = [word for word, place in places.items() if entry.marks[place]]
     shown = ", ".join(repr(word) for word in hits[:SHOWN_MAX])
-    where = f"in skill {best.name!r}" if best is not None else "in its name and description"
-    if best is not None and any(word in entry.head for word in hits):
+    where = f"in skill {best[1]!r}" if best is not None else "in its name and description"
+    if best is not None and any(entry.marks[places[word]] & HEAD for word in hits):
         where += ", its name or description"
     said = f"has {shown} {where}" if hits else "has words of requests that it served"
-    skill_id = best.id if best is not None else None
+    skill_id = best[0] if best is not None else None
     return Match(score, said, skill_id, fits=score >= ENOUGH, keywords=score, needed=ENOUGH)

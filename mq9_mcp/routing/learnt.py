@@ -38,6 +38,8 @@ def placed_by_words(card: Card, requests: Sequence[str]) -> Placed:
 
 def placed_by_meaning(texts: CardTexts, vectors: Mapping[str, Vectors], requests: Sequence[str]) -> Placed:
     """Each request at the skill that its card has nearest to it, if one is near."""
+    if not requests:
+        return {}
     import numpy as np
 
     from mq9_mcp.routing.skills import skill_rows

@@ -6,6 +6,7 @@ Pure: equal skills and an equal request give equal scores, whoever came first an
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from heapq import nlargest
 from typing import NamedTuple
 
 from mq9_mcp.domain.registry import Match
@@ -18,9 +19,9 @@ from mq9_mcp.routing.contest import (
     contest,
     word_marks,
 )
-from mq9_mcp.routing.keywords import Keywords
+from mq9_mcp.routing.keywords import Keywords, Words
 from mq9_mcp.routing.seam import Vectors
-from mq9_mcp.routing.skills import HEAD_SHARE, Near, Place, SkillIndex
+from mq9_mcp.routing.skills import HEAD_SHARE, Cosines, Near, Place, SkillIndex
 
 NEAREST = 64  # agents that are looked at closely: by meaning so many, by their words some more
 KEYWORD_SHARE = 0.4  # what a request whose words all stand in a card adds to its nearness
@@ -37,10 +38,13 @@ def enough(examples: int) -> float:
 
 
 class Shares(NamedTuple):
-    """How much of a request is like what skills have served, by their places, and how much that counts."""
+    """How much of a request is like what skills have served, and how much that counts."""
 
     weight: float
-    of: dict[int, float]
+    of: Mapping[str, Mapping[int, float]]  # by agent and number of the skill
+
+
+NO_SHARES: Mapping[int, float] = {}
 
 
 class Ranking:
@@ -49,14 +53,21 @@ class Ranking:
     def __init__(self, width: int) -> None:
         self.skills = SkillIndex(width)
 
-    def rank(self, text: str, query: Vectors, keywords: Keywords) -> dict[str, Match]:
-        """The agents that come into question for ``text``, the likeliest ``NEAREST`` and some more."""
-        chosen = dict.fromkeys([*self.skills.nearest(query, NEAREST), *keywords.rare(text, NEAREST)])
-        near = {agent: self.skills.near(agent, query) for agent in chosen if agent in self.skills}
-        shares = keywords.shares(text, near)
+    def rank(
+        self, text: str, query: Vectors, keywords: Keywords, compared: Cosines | None = None
+    ) -> dict[str, Match]:
+        """The agents that come into question for ``text``, the likeliest ``NEAREST`` and some more.
+
+        ``compared`` is what the index of this version says to ``query``, where it is known.
+        """
+        if compared is None or compared.version != self.skills.version:
+            compared = self.skills.cosines(query)
+        chosen = dict.fromkeys([*self.skills.nearest(compared, NEAREST), *keywords.rare(text, NEAREST)])
+        near = {agent: self.skills.near(agent, compared) for agent in chosen if agent in self.skills}
         served = self._served(text, query, near)
+        said = keywords.look(text, near)
         return {
-            agent: _match(one, shares[agent], served, keywords.common(text, agent))
+            agent: _match(one, said[agent], served.weight, served.of.get(agent, NO_SHARES))
             for agent, one in near.items()
         }
 
@@ -66,43 +77,54 @@ class Ranking:
 
     def _served(self, text: str, query: Vectors, near: Mapping[str, Near]) -> Shares:
         """What of the request is like what each of the nearest skills has served."""
+        [*_, least] = nlargest(SKILLS_MAX, (shaped for one in near.values() for shaped in one.shaped)) or [0]
         every = [
-            (-shaped, agent, number, skill)
+            (-shaped, agent, number)
             for agent, one in near.items()
-            for number, (shaped, skill) in enumerate(one.skills)
+            for number, shaped in enumerate(one.shaped)
+            if shaped >= least
         ]
-        places: list[int] = []
+        places: list[tuple[str, int]] = []
         sides: list[Served] = []
         room, examples = REQUESTS_MAX, 0
-        for _, _, _, skill in sorted(every, key=lambda one: one[:3])[:SKILLS_MAX]:
+        for _, agent, number in sorted(every)[:SKILLS_MAX]:
+            skill = near[agent].skills[number]
             side = skill.served if skill.served is not None else alone(self.skills.vector(skill))
             room -= min(len(side.vectors), SERVED_MAX)
             if room < 0:
                 break
-            places.append(skill.place)
+            places.append((agent, number))
             sides.append(side)
             examples += skill.examples
         if not examples:
             return Shares(0.0, {})
         square = (examples / len(sides)) ** 2
+        shares: dict[str, dict[int, float]] = {}
         found = contest(query, word_marks(text), sides)
-        return Shares(square / (square + SERVED_HALF_AT**2), dict(zip(places, found, strict=True)))
+        for (agent, number), share in zip(places, found, strict=True):
+            shares.setdefault(agent, {})[number] = share
+        return Shares(square / (square + SERVED_HALF_AT**2), shares)
 
 
-def _match(near: Near, share: float, served: Shares, words: Sequence[str]) -> Match:
-    skills = [one + served.weight * served.of.get(skill.place, 0.0) for one, skill in near.skills]
-    leads = [one + SERVED_LEAD * served.of.get(skill.place, 0.0) for one, skill in near.skills]
-    skill = near.skills[max(range(len(leads)), key=lambda index: (leads[index], -index))][1]
-    nearness = (max(skills) + HEAD_SHARE * near.head) / (1 + HEAD_SHARE)
-    score = (nearness + KEYWORD_SHARE * share) / (1 + KEYWORD_SHARE + served.weight)
+def _match(near: Near, words: Words, weight: float, served: Mapping[int, float]) -> Match:
+    best = max(near.shaped)
+    number = near.shaped.index(best)
+    if served:
+        parts = [(one, served.get(at, 0.0)) for at, one in enumerate(near.shaped)]
+        best = max(one + weight * part for one, part in parts)
+        leads = [one + SERVED_LEAD * part for one, part in parts]
+        number = leads.index(max(leads))
+    skill = near.skills[number]
+    nearness = (best + HEAD_SHARE * near.head) / (1 + HEAD_SHARE)
+    score = (nearness + KEYWORD_SHARE * words.share) / (1 + KEYWORD_SHARE + weight)
     needed = enough(skill.examples)
     return Match(
         score=round(min(max(score, 0.0), 1.0), DIGITS),
-        reason=_reason(skill, near.cosine, needed, served.of.get(skill.place, 0.0), words),
+        reason=_reason(skill, near.cosine, needed, served.get(number, 0.0), words.common),
         skill=skill.id,
         fits=near.cosine >= needed,
         meaning=round(near.cosine, DIGITS),
-        keywords=round(share, DIGITS),
+        keywords=round(words.share, DIGITS),
         needed=round(needed, DIGITS),
         examples=skill.examples,
     )

@@ -23,7 +23,10 @@ MINILM = "all-MiniLM-L6-v2-int8"  # the model that ships
 
 
 class Embedder(Protocol):
-    """Makes vectors; called in a thread of its own, by one caller at a time."""
+    """Makes vectors; called in a thread of its own, by one caller at a time.
+
+    One that has ``side_by_side = True`` may be called in several threads at once.
+    """
 
     @property
     def model(self) -> Model:

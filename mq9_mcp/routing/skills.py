@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from mq9_mcp.routing.cards import CardTexts
 from mq9_mcp.routing.contest import Served, served
+from mq9_mcp.routing.rows import Rows
 from mq9_mcp.routing.seam import Vectors
 
 GUESS = 0.45  # how alike two requests of one skill are, before examples tell
@@ -24,7 +25,7 @@ ALIKE_LEAST, ALIKE_MOST = 0.3, 0.8
 WISH_SHARE = 0.5  # how much the wish for a skill counts beside what the card says of it
 HEAD_SHARE = 0.15  # how much the agent as a whole counts beside the skill
 ROWS_FIRST = 64
-HAIR = 1e-3  # sums in another order differ by less
+HAIR = 1e-3  # rows in steps differ by less
 Array = npt.NDArray[Any]
 _USUAL = GUESS**0.5
 
@@ -45,7 +46,8 @@ class Near(NamedTuple):
 
     head: float  # the cosine of the agent as a whole
     cosine: float  # the highest of its skills, as the model has it
-    skills: list[tuple[float, Place]]  # each with its nearness
+    shaped: list[float]  # the nearness of each of its skills
+    skills: list[Place]
 
 
 class Place(NamedTuple):
@@ -55,8 +57,16 @@ class Place(NamedTuple):
     id: str | None
     name: str
     examples: int
-    centre: float
     served: Served | None
+
+
+class Cosines(NamedTuple):
+    """How near everything in the index is to a request, by places."""
+
+    version: int  # of the index that was compared
+    skills: Array  # as the model has it
+    shaped: Array  # as the spread of examples says; those of places that are free are below all
+    heads: Array
 
 
 def skill_rows(texts: CardTexts, vectors: Mapping[str, Vectors]) -> list[SkillRow]:
@@ -84,19 +94,22 @@ def skill_row(id: str | None, name: str, vectors: Vectors) -> SkillRow:
     return SkillRow(id, name, direction, count - 1, centre)
 
 
+class _Agent(NamedTuple):
+    head: int  # its place among the heads
+    skills: list[Place]
+    places: Array  # of its skills
+
+
 class SkillIndex:
     """Rows of all agents; those of one that is gone are used again."""
 
     def __init__(self, width: int) -> None:
-        self._vectors = np.zeros((ROWS_FIRST, width), np.float32)
-        self._scale = np.zeros(ROWS_FIRST, np.float32)
-        self._shift = np.full(ROWS_FIRST, -np.inf, np.float32)
-        self._owners = np.zeros(ROWS_FIRST, np.int32)
-        self._free: list[int] = list(range(ROWS_FIRST - 1, -1, -1))
-        self._heads = np.zeros((ROWS_FIRST, width), np.float32)
-        self._names: list[str | None] = [None] * ROWS_FIRST
-        self._free_heads: list[int] = list(range(ROWS_FIRST - 1, -1, -1))
-        self._agents: dict[str, tuple[int, list[Place]]] = {}
+        self._rows, self._heads = Rows(width), Rows(width)
+        self._scale, self._shift = np.zeros(ROWS_FIRST), np.full(ROWS_FIRST, -np.inf)
+        self._owners = np.zeros(ROWS_FIRST, np.intp)  # the head's place for each skill's
+        self._names: list[str | None] = []
+        self._agents: dict[str, _Agent] = {}
+        self.version = 0  # another one after each change
 
     def __contains__(self, agent: str) -> bool:
         return agent in self._agents
@@ -104,97 +117,88 @@ class SkillIndex:
     def __len__(self) -> int:
         return len(self._agents)
 
+    @property
+    def size(self) -> int:
+        """How many rows are compared."""
+        return self._rows.used
+
     def put(self, agent: str, head: Vectors, rows: Sequence[SkillRow]) -> None:
         """Take in an agent, in place of what was known of it."""
         self.drop(agent)
-        if not self._free_heads:
-            self._grow_heads()
-        slot = self._free_heads.pop()
-        self._heads[slot], self._names[slot] = head, agent
+        self.version += 1
+        slot = self._heads.put(head)
+        self._names[slot : slot + 1] = [agent]
         taken = []
         for row in rows:
-            if not self._free:
+            if self._rows.used == len(self._scale):
                 self._grow()
-            place = self._free.pop()
-            self._vectors[place], self._owners[place] = row.vector, slot
+            place = self._rows.put(row.vector)
+            self._owners[place] = slot
             self._scale[place], self._shift[place] = _shape(row.centre)
-            taken.append(Place(place, row.id, row.name, row.examples, row.centre, row.served))
-        self._agents[agent] = (slot, taken)
+            taken.append(Place(place, row.id, row.name, row.examples, row.served))
+        self._agents[agent] = _Agent(slot, taken, np.array([one.place for one in taken], np.intp))
 
     def drop(self, agent: str) -> None:
         """The agent is gone."""
         known = self._agents.pop(agent, None)
         if known is None:
             return
-        slot, rows = known
-        self._names[slot] = None
-        self._free_heads.append(slot)
-        for row in rows:
-            self._shift[row.place] = -np.inf
-            self._scale[row.place] = 0
-            self._free.append(row.place)
+        self.version += 1
+        self._names[known.head] = None
+        self._heads.drop(known.head)
+        for row in known.skills:
+            self._scale[row.place], self._shift[row.place] = 0, -np.inf
+            self._rows.drop(row.place)
 
-    def nearest(self, query: Vectors, most: int) -> list[str]:
-        """About the ``most`` nearest agents; the last places may go to others than ``near`` would say."""
-        if not self._agents:
-            return []
-        shaped = (self._vectors @ query) * self._scale + self._shift
-        best = np.full(len(self._names), -np.inf, np.float32)
-        np.maximum.at(best, self._owners, shaped)
-        best += HEAD_SHARE * (self._heads @ query)
-        if len(self._agents) > most:
-            chosen = np.argpartition(-best, most)[:most]
-        else:
-            chosen = np.flatnonzero(best > -np.inf)
-        return [name for slot in chosen if (name := self._names[slot]) is not None]
+    def cosines(self, query: Vectors) -> Cosines:
+        """Compare a request with everything. May be done in a thread: who changes the index meanwhile makes
+        another version of it."""
+        version = self.version
+        skills, heads = self._rows.cosines(query), self._heads.cosines(query)
+        return Cosines(
+            version, skills, skills * self._scale[: len(skills)] + self._shift[: len(skills)], heads
+        )
 
-    def near(self, agent: str, query: Vectors) -> Near:
-        """How near an agent is: the same numbers wherever its rows lie, whoever else is there."""
-        slot, rows = self._agents[agent]
-        cosines = [_dot(self._vectors[row.place], query) for row in rows]
-        shaped = []
-        for cosine, row in zip(cosines, rows, strict=True):
-            scale, shift = _shape(row.centre)
-            shaped.append(cosine * scale + shift)
-        return Near(_dot(self._heads[slot], query), max(cosines), list(zip(shaped, rows, strict=True)))
+    def nearest(self, found: Cosines, most: int) -> list[str]:
+        """The ``most`` nearest agents; among equals the names decide."""
+        best = np.full(len(found.heads), -np.inf)
+        np.maximum.at(best, self._owners[: len(found.shaped)], found.shaped)
+        best += HEAD_SHARE * found.heads
+        least = np.partition(best, -most)[-most] if len(best) > most else -np.inf
+        order = [(-best[slot], name) for slot in np.flatnonzero(best >= least) if (name := self._names[slot])]
+        return [name for _, name in sorted(order)[:most]]
+
+    def near(self, agent: str, found: Cosines) -> Near:
+        """How near an agent is."""
+        one = self._agents[agent]
+        shaped: list[float] = found.shaped[one.places].tolist()
+        return Near(float(found.heads[one.head]), float(found.skills[one.places].max()), shaped, one.skills)
 
     def vector(self, one: Place) -> Vectors:
         """The vector of a skill."""
-        found: Vectors = self._vectors[one.place]
+        found: Vectors = self._rows.rows([one.place])[0]
         return found
 
     def any_near(
         self, queries: Sequence[Vectors], agents: Sequence[str], least: Callable[[int], float]
     ) -> list[bool]:
         """For each query whether a skill of ``agents`` is as near as ``least`` says, or a hair less."""
-        rows = [row for agent in agents for row in self._agents[agent][1]]
+        rows = [row for agent in agents for row in self._agents[agent].skills]
         if not rows or not queries:
             return [False] * len(queries)
         needed = min(least(row.examples) for row in rows) - HAIR
-        found: list[bool] = []
+        known, found = self._rows.rows(row.place for row in rows), []
         for start in range(0, len(queries), ROWS_FIRST):
             some = np.stack(queries[start : start + ROWS_FIRST])
-            best = (some @ self._vectors[[row.place for row in rows]].T).max(axis=1)
+            best = (some @ known.T).max(axis=1)
             found += [bool(one) for one in best >= needed]
         return found
 
-    def alike(self, one: Place, other: Place) -> float:
-        """The cosine between two skills."""
-        return _dot(self._vectors[one.place], self._vectors[other.place])
-
     def _grow(self) -> None:
         size = len(self._scale)
-        self._vectors = _wider(self._vectors, size)
-        self._scale = _wider(self._scale, size)
-        self._shift = np.concatenate([self._shift, np.full(size, -np.inf, np.float32)])
-        self._owners = _wider(self._owners, size)
-        self._free = list(range(2 * size - 1, size - 1, -1))
-
-    def _grow_heads(self) -> None:
-        size = len(self._names)
-        self._heads = _wider(self._heads, size)
-        self._names += [None] * size
-        self._free_heads = list(range(2 * size - 1, size - 1, -1))
+        self._scale = np.concatenate([self._scale, np.zeros(size)])
+        self._shift = np.concatenate([self._shift, np.full(size, -np.inf)])
+        self._owners = np.concatenate([self._owners, np.zeros(size, np.intp)])
 
 
 def _direction(vectors: Sequence[Vectors]) -> Vectors:
@@ -207,12 +211,3 @@ def _direction(vectors: Sequence[Vectors]) -> Vectors:
 def _shape(centre: float) -> tuple[float, float]:
     """Factor and summand that turn a cosine into nearness; they change nothing for the usual spread."""
     return centre / _USUAL, (_USUAL**2 - centre**2) / (2 * _USUAL)
-
-
-def _dot(one: Vectors, other: Vectors) -> float:
-    """The product, summed in the same order wherever the numbers lie in memory."""
-    return float(np.add.reduce(one * other, dtype=np.float64))
-
-
-def _wider(array: Array, more: int) -> Array:
-    return np.concatenate([array, np.zeros((more, *array.shape[1:]), array.dtype)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
@@ -31,7 +32,7 @@ async def keep_vectors(
     engine: Source, model: str, version: str, vectors: Mapping[bytes, Sequence[float]]
 ) -> None:
     """Keep vectors by the hash of their text."""
-    rows = [(model, version, hash, list(one)) for hash, one in vectors.items() if len(one) == WIDTH]
+    rows = [(model, version, hash, _packed(one)) for hash, one in vectors.items() if len(one) == WIDTH]
     if rows:
         await engine.folder.read(0, partial(_keep, rows=rows))
 
@@ -41,13 +42,18 @@ async def prune_vectors(engine: Source, model: str, version: str, hashes: Sequen
     await engine.folder.read(0, partial(_prune, arguments=[model, version, list(hashes)]))
 
 
+def _packed(vector: Sequence[float]) -> array[float]:
+    """A vector that goes to the other process in no time."""
+    return vector if isinstance(vector, array) else array("f", vector)
+
+
 def _find(con: duckdb.DuckDBPyConnection, arguments: Any) -> dict[bytes, Sequence[float]]:
-    return dict(con.execute(SQL["find_vectors"], arguments).fetchall())
+    return {hash: _packed(one) for hash, one in con.execute(SQL["find_vectors"], arguments).fetchall()}
 
 
-def _keep(con: duckdb.DuckDBPyConnection, rows: list[Any]) -> None:
+def _keep(con: duckdb.DuckDBPyConnection, rows: list[tuple[str, str, bytes, array[float]]]) -> None:
     appender = con.appender("vectors")
-    appender.append_rows(rows)
+    appender.append_rows([(*of, vector.tolist()) for *of, vector in rows])
     appender.flush()
 
 
