@@ -8,6 +8,7 @@ import shutil
 import sys
 import tempfile
 import time
+from abc import abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,9 @@ class Ours(Peer):
         self._queues = 0
         self._box = ""
 
+    @abstractmethod
     async def call(self, command: str, **arguments: Any) -> Any:
         """One command."""
-        raise NotImplementedError
 
     async def version(self) -> str:
         """The package's."""
