@@ -1,7 +1,8 @@
 # Works with GNU make 3.81 and later, a POSIX shell and Python 3.11 to 3.13. `make` alone lists the targets.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test full sim mutants crash faults fmt docs client bench bench-doors bench-mcp bench-a2a bench-intent bench-bridge soak overload lock clean
+.PHONY: help setup demo test full sim mutants crash faults fmt docs client bench bench-engine bench-doors \
+	bench-mcp bench-a2a bench-client bench-bridge bench-routing bench-intent bench-peers soak overload lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -21,7 +22,7 @@ if [ -z "$$py" ]; then echo '$(NEEDED)' >&2; exit 1; fi
 endef
 
 help: ## list the targets
-	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## \(.*\)$$/make \1 - \2/p' Makefile
+	@sed -n 's/^\([a-z][a-z0-9-]*\):[^#]*## \(.*\)$$/make \1 - \2/p' Makefile
 
 setup: $(READY) ## make .venv with everything pinned in requirements.lock
 	@:
@@ -87,23 +88,48 @@ docs: $(READY) ## write the generated documentation pages anew
 client: $(READY) ## write the generated files of the Python client anew
 	@$(BIN)/python tools/make_client.py
 
-bench: $(READY) ## measure the engine on this machine
-	@$(BIN)/python benchmarks/engine.py
+bench: $(READY) ## run all of the next eight, and write docs/reference/benchmarks.md
+	@$(BIN)/python -m benchmarks.summary
+
+bench-engine: $(READY) ## measure the engine
+	@$(BIN)/python -m benchmarks.summary engine
 
 bench-doors: $(READY) ## measure REST beside a bare route, with the same load
-	@$(BIN)/python benchmarks/doors.py --markdown docs/reference/benchmarks-doors.md
+	@$(BIN)/python -m benchmarks.summary doors
 
 bench-mcp: $(READY) ## measure the MCP tools beside one that does nothing, with the same load
-	@$(BIN)/python benchmarks/mcp.py --markdown docs/reference/benchmarks-mcp.md
+	@$(BIN)/python -m benchmarks.summary mcp
 
 bench-a2a: $(READY) ## measure A2A beside the SDK's own handlers, and 1,000 followers of one task
-	@$(BIN)/python benchmarks/a2a.py --markdown docs/reference/benchmarks-a2a.md
+	@$(BIN)/python -m benchmarks.summary a2a
+
+bench-client: $(READY) ## measure what the Python client adds to a bare HTTP call
+	@$(BIN)/python -m benchmarks.summary client
 
 bench-intent: $(READY) ## measure sends by intent, a big index, and many agents that come at once
-	@$(BIN)/python -m benchmarks.intent --markdown docs/reference/benchmarks-intent.md
+	@$(BIN)/python -m benchmarks.summary intent
 
 bench-bridge: $(READY) ## measure what an MCP host waits for when it starts mq9-mcp
-	@$(BIN)/python -m benchmarks.bridge
+	@$(BIN)/python -m benchmarks.summary bridge
+
+bench-routing: $(READY) ## measure how often an intent finds the right agent
+	@$(BIN)/python -m benchmarks.summary routing
+
+PEERS := .venv-peers
+PEERS_READY := $(PEERS)/.ready
+
+bench-peers: $(PEERS_READY) ## measure NATS, Redis, PostgreSQL and a Python queue beside us, in an environment of its own
+	@$(PEERS)/bin/python -m benchmarks.summary peers
+
+$(PEERS_READY): requirements.lock pyproject.toml benchmarks/peers-requirements.txt
+	@if ! $(PEERS)/bin/python -m pip --version >/dev/null 2>&1; then \
+		$(find_python); \
+		"$$py" -m venv --clear $(PEERS); \
+	fi
+	@$(PEERS)/bin/python $(PIP_INSTALL) --require-hashes -r requirements.lock
+	@$(PEERS)/bin/python $(PIP_INSTALL) --no-deps -r benchmarks/peers-requirements.txt
+	@$(PEERS)/bin/python $(PIP_INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@
 
 soak: $(READY) ## mixed load for long, does anything grow: make soak MINUTES=20
 	@$(BIN)/python benchmarks/soak.py --minutes $(or $(MINUTES),20) --report docs/reference/soak.md
@@ -119,5 +145,5 @@ lock: ## pin all dependencies anew in requirements.lock
 		--output-file requirements.lock pyproject.toml
 
 clean: ## remove .venv, caches and build output
-	@rm -rf $(VENV) $(FULL) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) $(FULL) $(PEERS) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

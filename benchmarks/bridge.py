@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.table import Row, memory_bytes, print_table
+from benchmarks.table import Row, memory_bytes, print_table, write_markdown
 from mq9_mcp.daemon import stop
 from tests.bridge.host import NEW, OLD, Host
 
@@ -84,13 +84,20 @@ def measure(data: Path, version: str, quick: bool) -> list[Row]:
 
 
 def main() -> int:
-    """Measure and print."""
+    """Measure, print, write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer starts and calls")
-    quick = parser.parse_args().quick
+    parser.add_argument("--markdown", type=Path, help="write the table to this file too")
+    chosen = parser.parse_args()
+    rows: list[Row] = []
     for version in ERAS:
         with tempfile.TemporaryDirectory() as folder:
-            print_table(measure(Path(folder) / "data", version, quick), header=version == OLD)
+            found = measure(Path(folder) / "data", version, chosen.quick)
+        print_table(found, header=not rows)
+        rows += found
+    if chosen.markdown:
+        command = f"python -m benchmarks.bridge {' '.join(sys.argv[1:])}".strip()
+        write_markdown(chosen.markdown, rows, command, "Benchmarks of the bridge")
     return 0
 
 

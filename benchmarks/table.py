@@ -11,6 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
+from mq9_mcp import __version__
+
 WIDTHS = (66, 52, 12)
 
 
@@ -36,16 +38,21 @@ def memory_bytes(pid: int | None = None) -> int:
     return int(told.stdout) * 1024
 
 
+VERSIONS = ("duckdb", "msgspec", "uvloop", "aiohttp", "uvicorn", "starlette", "mcp", "a2a-sdk")
+
+
 def machine() -> str:
-    """Processor, cores, system and versions, in one line."""
+    """Processor, cores, memory, system and versions, in one line: what every page says of its run."""
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
         found = re.search(r"model name\s+: (.+)", info.read_text())
         cpu = found[1] if found else cpu
-    versions = ", ".join(f"{name} {version(name)}" for name in ("duckdb", "msgspec", "uvloop"))
+    versions = ", ".join([f"mq9-mcp {__version__}", *(f"{name} {version(name)}" for name in VERSIONS)])
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     system = f"{platform.system()} {platform.release().split('-')[0]}"
-    return f"{cpu}, {os.cpu_count()} cores; {system}; Python {platform.python_version()}, {versions}"
+    python = f"Python {platform.python_version()}"
+    return f"{cpu}, {os.cpu_count()} cores, {memory:.0f} GiB; {system}; {python}, {versions}"
 
 
 def print_table(rows: list[Row], header: bool) -> None:
