@@ -27,7 +27,8 @@ from tools.make_docs import NOTE, REFERENCE, pages
 DOCS = ROOT / "docs"
 MADE = pages()
 PAGES = [ROOT / path for path in tree_paths() if path.endswith(".md")]
-SHELL = {"from-the-command-line.md", "run-the-server.md"}  # for a shell: tests/cli runs what can be run
+# For a shell: tests/cli and test_shell.py run what can be run.
+SHELL = {"from-the-command-line.md", "run-the-server.md", "operate.md", "first-hour.md"}
 LEARNT = [*(DOCS / "tutorial").glob("*.md"), *(DOCS / "how-to").glob("*.md")]
 RUN = sorted(page for page in LEARNT if page.name not in SHELL)
 KINDS = ("tutorial", "how-to", "reference", "why")
