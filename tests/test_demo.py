@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import os
@@ -16,7 +17,7 @@ import pytest
 
 from mq9_mcp.demo import run
 from mq9_mcp.demo.letters import DESKS, LETTERS
-from mq9_mcp.demo.processes import Gone
+from mq9_mcp.demo.processes import Gone, Program
 from mq9_mcp.demo.story import Story
 from tests.house.source import ROOT
 from tests.serve.process import ENVIRONMENT
@@ -119,12 +120,29 @@ def test_a_promise_that_does_not_hold_fails_the_demo(tmp_path: Path, monkeypatch
     assert lines[-3:-1] == ["1 of 2 promises did not hold:", "  two is three"]
 
 
-def test_a_broker_that_cannot_start_fails_the_demo(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_broker_that_cannot_start_fails_the_demo_in_words(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "data").write_text("in the way")
     lines: list[str] = []
     assert run.run_demo(tmp_path, lines.append) == 1
-    assert any(Gone.__name__ in line and "the broker did not start" in line for line in lines)
-    assert "Traceback" in capfd.readouterr().err
+    assert any("the broker did not start" in line and "in the way" not in line for line in lines)
+    assert run.run_demo(tmp_path / "data" / "below", lines.append) == 1
+    assert any("Not a directory" in line for line in lines)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_worker_that_ends_is_not_waited_for(tmp_path: Path) -> None:
+    async def ending(story: Story) -> None:
+        story.worker = await Program.start("mq9_mcp.demo.worker", stderr=subprocess.DEVNULL)
+        with pytest.raises(Gone, match="the worker ended with code 1"):
+            await story.with_worker(asyncio.Event().wait())
+
+    async def body() -> None:
+        async with asyncio.timeout(DEADLINE_S):
+            await ending(Story(tmp_path / "data", print))
+
+    asyncio.run(body())
 
 
 def test_the_letters_are_rows_of_the_data_set() -> None:

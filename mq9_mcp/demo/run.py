@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+from mq9_mcp.demo.processes import Gone
 from mq9_mcp.demo.scenes import SCENES
 from mq9_mcp.demo.story import Story
 
@@ -46,7 +47,11 @@ async def _tell(story: Story) -> int:
         async with asyncio.timeout(LONGEST_S):
             for scene in SCENES:
                 await scene(story)
-    except Exception as error:  # whatever it is, the reader is told which promise it broke
+    except TimeoutError:
+        fault = f"the story was not over after {LONGEST_S} s"
+    except (Gone, OSError) as error:
+        fault = f"the story ended early: {error}"
+    except Exception as error:  # a fault, of the demo or of what it shows
         fault = f"the story ended early: {error!r}"
         traceback.print_exc()
     finally:

@@ -77,7 +77,7 @@ async def question(story: Story) -> None:
     story.scene("3. The agent comes back, and has a question")
     story.worker = await story.start_worker("work")
     story.tell(f"{NAME} works as process {story.worker.pid}: an MCP host that knows tools, and no broker")
-    task = await story.asker.wait_for(story.task, TaskState.TASK_STATE_INPUT_REQUIRED)
+    task = await story.with_worker(story.asker.wait_for(story.task, TaskState.TASK_STATE_INPUT_REQUIRED))
     story.tell(f"{state_of(task)}: {words_of(task)}")
     [odd] = [letter["text"] for letter in LETTERS if "desk" not in letter]
     story.check(
@@ -91,13 +91,13 @@ async def question(story: Story) -> None:
 async def kill_worker(story: Story) -> None:
     """``kill -9`` in the middle of the task; another process goes on with it."""
     story.scene("4. kill -9 for the worker, in the middle of the task")
-    await story.progress(WORKER_DIES_AT)
+    await story.with_worker(story.progress(WORKER_DIES_AT))
     await story.worker.kill()
     done = (await story.client.task_get(task=story.task))["task"]["progress"]["done"]
     story.tell(f"kill -9 for process {story.worker.pid}, {done} of {len(TEXTS)} letters are with a desk")
     started = time.monotonic()
     story.worker = await story.start_worker("work")
-    task = await story.progress(done + 1)
+    task = await story.with_worker(story.progress(done + 1))
     story.second = task["progress"]["note"]
     story.tell(f"after {time.monotonic() - started:.1f} s its lease is over: {story.second}")
     goes_on = [f"process {story.worker.pid}, attempt 2, from letter {done + more}" for more in (1, 2)]
@@ -108,7 +108,7 @@ async def kill_broker(story: Story) -> None:
     """``kill -9`` for the broker, with a worker at work and sends on their way."""
     story.scene("5. kill -9 for the broker, in the middle of everything")
     await story.client.mailbox_create(address="archive")
-    await story.progress(BROKER_DIES_AT)
+    await story.with_worker(story.progress(BROKER_DIES_AT))
     told, killed = await _send_and_kill(story)
     story.tell(f"{SENDERS} senders file copies; kill -9 for process {killed} after {told} receipts")
     story.tell(f"a new broker, process {story.broker.pid}, is at the same address")
@@ -127,7 +127,7 @@ async def kill_broker(story: Story) -> None:
 async def finish(story: Story) -> None:
     """The task comes to its end as if nothing had happened."""
     story.scene("6. The task is finished")
-    task = await story.asker.wait_for(story.task, TaskState.TASK_STATE_COMPLETED)
+    task = await story.with_worker(story.asker.wait_for(story.task, TaskState.TASK_STATE_COMPLETED))
     story.tell(f"{state_of(task)}: {words_of(task)}")
     note = (await story.client.task_get(task=story.task))["task"]["progress"]["note"]
     story.check("the worker lived through the broker's death, in the same attempt", note == story.second)

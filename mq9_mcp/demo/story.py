@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mq9_mcp.client import Mq9Client
 from mq9_mcp.client.replies import QueriedMessage, Task
 from mq9_mcp.demo.asker import Asker
-from mq9_mcp.demo.processes import Broker, Program
+from mq9_mcp.demo.processes import Broker, Gone, Program
+
+Result = TypeVar("Result")
 
 
 class Story:
@@ -60,6 +63,19 @@ class Story:
             worker = await Program.start(*words, stdout=log, stderr=log)
         self.programs.append(worker)
         return worker
+
+    async def with_worker(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Wait for what the worker does, as long as there is one."""
+        ends = asyncio.ensure_future(self.worker.process.wait())
+        working = asyncio.ensure_future(work)
+        try:
+            await asyncio.wait((ends, working), return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                raise Gone(f"the worker ended with code {ends.result()}: see {self.home / 'worker.log'}")
+            return working.result()
+        finally:
+            ends.cancel()
+            working.cancel()
 
     async def progress(self, least: float) -> Task:
         """The task, once its worker has done so much; it is waited for, not asked again and again."""
