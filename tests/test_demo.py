@@ -24,8 +24,14 @@ from tests.serve.process import ENVIRONMENT
 from tools.make_demo import PICTURE, TEXT, picture
 
 COMMAND = [sys.executable, "-m", "mq9_mcp.cli"]
-# A locale without UTF-8, settings for somebody's own broker, and warnings that end a program.
-HARSH = {**ENVIRONMENT, "LC_ALL": "C", "MQ9_PORT": "none", "PYTHONUNBUFFERED": "1"}
+# No UTF-8, settings for somebody's own broker, a proxy for the net, warnings that are errors.
+HARSH = {
+    **ENVIRONMENT,
+    "LC_ALL": "C",
+    "MQ9_PORT": "none",
+    "HTTP_PROXY": "http://127.0.0.1:1",
+    "PYTHONUNBUFFERED": "1",
+}
 PROMISES = 14
 DEADLINE_S = 200
 DIFFERS = (

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, suppress
 from typing import Any
 
+import httpx
 from a2a.client import A2AClientError, Client, ClientConfig, create_client
 from a2a.helpers import get_message_text, new_data_part
 from a2a.types import (
@@ -30,13 +31,15 @@ ENDS = (TaskState.TASK_STATE_COMPLETED, TaskState.TASK_STATE_FAILED, TaskState.T
 class Asker:
     """One conversation at ``/a2a``, the address of the broker itself: intent picks who answers."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, connections: httpx.AsyncClient) -> None:
         self.client = client
+        self._connections = connections
 
     @classmethod
     async def at(cls, url: str) -> Asker:
         """The broker's card says where and how."""
-        return cls(await create_client(url, ClientConfig(streaming=True)))
+        direct = httpx.AsyncClient(trust_env=False)  # a proxy that somebody set up does not know this machine
+        return cls(await create_client(url, ClientConfig(streaming=True, httpx_client=direct)), direct)
 
     async def ask(self, letters: list[str], message_id: str) -> Task:
         """Send the wish and the letters; the task as it stands at once."""
@@ -74,6 +77,7 @@ class Asker:
     async def close(self) -> None:
         """Hang up."""
         await self.client.close()
+        await self._connections.aclose()
 
 
 def _closing(
