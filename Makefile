@@ -1,7 +1,7 @@
 # Works with GNU make 3.81 and later, a POSIX shell and Python 3.11 to 3.13. `make` alone lists the targets.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test full sim mutants crash faults fmt docs client bench bench-engine bench-doors \
+.PHONY: help setup demo test full sim mutants crash faults fmt docs site client bench bench-engine bench-doors \
 	bench-mcp bench-a2a bench-client bench-bridge bench-routing bench-intent bench-peers soak overload lock clean
 
 VENV := .venv
@@ -37,7 +37,7 @@ $(READY): requirements.lock pyproject.toml
 	@$(BIN)/python $(PIP_INSTALL) --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: $(READY) ## show the broker at work, in a throw-away data directory
+demo: $(READY) ## a workday of agents: an A2A client, an MCP worker, real kills, every promise checked
 	@$(BIN)/mq9 demo
 
 test: $(READY) ## lint, formatting, types and all tests
@@ -84,6 +84,22 @@ fmt: $(READY) ## put the code into the house format
 
 docs: $(READY) ## write the generated documentation pages anew
 	@$(BIN)/python tools/make_docs.py
+
+SITE := .venv-site
+SITE_READY := $(SITE)/.ready
+
+site: $(SITE_READY) ## build the documentation as a site in build/site, every link checked
+	@mkdir -p build/pages
+	@$(SITE)/bin/properdocs build --strict -f mkdocs.yml >build/site.log 2>&1 || { cat build/site.log >&2; exit 1; }
+	@echo build/site/index.html
+
+$(SITE_READY): requirements-site.lock
+	@if ! $(SITE)/bin/python -m pip --version >/dev/null 2>&1; then \
+		$(find_python); \
+		"$$py" -m venv --clear $(SITE); \
+	fi
+	@$(SITE)/bin/python $(PIP_INSTALL) --require-hashes -r requirements-site.lock
+	@touch $@
 
 client: $(READY) ## write the generated files of the Python client anew
 	@$(BIN)/python tools/make_client.py
@@ -137,13 +153,16 @@ soak: $(READY) ## mixed load for long, does anything grow: make soak MINUTES=20
 overload: $(READY) ## four times more calls than it can do, for long: make overload SECONDS=30
 	@$(BIN)/python -m benchmarks.overload --seconds $(or $(SECONDS),30)
 
-lock: ## pin all dependencies anew in requirements.lock
+lock: ## pin all dependencies anew in requirements.lock and requirements-site.lock
 	@$(find_python); \
 	[ -x $(LOCKER)/bin/uv ] || { "$$py" -m venv --clear $(LOCKER) && $(LOCKER)/bin/python $(PIP_INSTALL) uv; }
 	@$(LOCKER)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --custom-compile-command 'make lock' --group dev \
 		--output-file requirements.lock pyproject.toml
+	@$(LOCKER)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --custom-compile-command 'make lock' --group docs \
+		--output-file requirements-site.lock
 
 clean: ## remove .venv, caches and build output
-	@rm -rf $(VENV) $(FULL) $(PEERS) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) $(FULL) $(PEERS) $(SITE) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,4 +1,4 @@
-"""``mq9 demo``: the broker's life, told."""
+"""``mq9 demo``: a workday of agents, told."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def add(parser: Parser) -> Run:
 
 
 def _run(chosen: argparse.Namespace) -> int:
-    from mq9_mcp.demo import run_demo
+    from mq9_mcp.demo.run import run_demo
 
     keep: Path | None = chosen.keep
     if keep is not None and keep.exists():

@@ -56,7 +56,7 @@ VERBS: tuple[Verb, ...] = (
     Verb(("bench",), "Measure a broker: calls a second, and how long one takes.", room("bench:add")),
     Verb(
         ("demo",),
-        "A broker's life in plain lines, with a kill -9 in it; every promise is checked.",
+        "A workday of agents in plain lines, with real kills; every promise is checked.",
         room("demo:add"),
     ),
     Verb(

@@ -7,6 +7,7 @@ in it, so in company a text would get another vector each time. Nothing is asked
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ class MiniLM:
     side_by_side = True
 
     def __init__(self, folder: Path = MINILM) -> None:
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # else its first import prepares to report to its makers
         try:
             import onnxruntime
         except ImportError as error:

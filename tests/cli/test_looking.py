@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from mq9_mcp import __version__, cli, demo
+from mq9_mcp import __version__, cli
 from mq9_mcp.broker.catalogue import CATALOGUE
 from mq9_mcp.cli import exits
+from mq9_mcp.demo import run
 from mq9_mcp.domain.errors import CODES
 from mq9_mcp.domain.limits import LIMITS
 from mq9_mcp.engine.embedded.segments import JOURNAL_FOLDER, segment_path
@@ -203,9 +204,8 @@ def test_an_interrupt_at_the_keyboard_is_no_fault(monkeypatch: pytest.MonkeyPatc
     def interrupted(keep: Path | None) -> int:
         raise KeyboardInterrupt(keep)
 
-    monkeypatch.setattr(demo, "run_demo", interrupted)
+    monkeypatch.setattr(run, "run_demo", interrupted)
     assert cli.main(["demo"]) == 130
-    assert demo.JOBS > demo.FIRST_JOBS
 
 
 def test_a_reader_that_has_seen_enough_is_no_fault() -> None:

@@ -13,6 +13,7 @@ from typing import get_args
 import pytest
 
 from mq9_mcp.broker.catalogue import CATALOGUE
+from mq9_mcp.cli import main
 from mq9_mcp.domain.commands import SettingsArguments
 from mq9_mcp.domain.delivery import DeliveryState, Step
 from mq9_mcp.domain.errors import CODES
@@ -27,7 +28,8 @@ from tools.make_docs import NOTE, REFERENCE, pages
 DOCS = ROOT / "docs"
 MADE = pages()
 PAGES = [ROOT / path for path in tree_paths() if path.endswith(".md")]
-SHELL = {"from-the-command-line.md", "run-the-server.md"}  # for a shell: tests/cli runs what can be run
+# For a shell: tests/cli and test_shell.py run what can be run.
+SHELL = {"from-the-command-line.md", "run-the-server.md", "operate.md", "first-hour.md"}
 LEARNT = [*(DOCS / "tutorial").glob("*.md"), *(DOCS / "how-to").glob("*.md")]
 RUN = sorted(page for page in LEARNT if page.name not in SHELL)
 KINDS = ("tutorial", "how-to", "reference", "why")
@@ -134,6 +136,13 @@ def test_the_script_of_the_readme_runs(tmp_path: Path) -> None:
     )
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout == script.shows
+
+
+def test_the_paste_of_the_readme_is_what_mq9_config_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "claude-code", "--command", "mq9-mcp"]) == 0
+    printed, program = capsys.readouterr().out.strip().rsplit(" ", 1)
+    assert program == "mq9-mcp"
+    assert f'{printed} "$PWD/.venv/bin/mq9-mcp"\n' in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 # -- the checks bite

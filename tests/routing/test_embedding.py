@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import random
 import shutil
 import subprocess
@@ -20,6 +21,7 @@ from mq9_mcp.routing.embedding import MINILM, MODEL_FILE, SUMS_FILE, MiniLM
 from mq9_mcp.routing.encoder import REMEMBERED_MAX, Encoder
 from mq9_mcp.routing.seam import CannotLoad, Model, Vectors
 from mq9_mcp.routing.wordpiece import WordPiece
+from tests.house.source import ROOT
 
 REFUND = "Please give me my money back for order 7."
 
@@ -177,3 +179,23 @@ def test_without_an_engine_it_says_why() -> None:
         encoder.close()
 
     asyncio.run(body())
+
+
+def test_the_library_below_reports_nothing_to_its_makers(tmp_path: Path) -> None:
+    """Its telemetry would leave a session file and a device id at the first import, before it sends."""
+    script = "from mq9_mcp.routing.embedding import MiniLM; print(MiniLM().embed(['a']).shape)"
+    places = ("HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME")
+    inherited = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    ended = subprocess.run(
+        [sys.executable, "-B", "-c", script],
+        env={
+            **inherited,
+            **dict.fromkeys(places, str(tmp_path)),
+            "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'a2a'}",
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.stdout == "(1, 384)\n", ended.stderr
+    assert list(tmp_path.rglob("*")) == []

@@ -1,0 +1,1 @@
+"""The demo: real programs, real kills, letters of real people, and every promise checked."""
