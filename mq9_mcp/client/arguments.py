@@ -131,6 +131,19 @@ class IntentArguments(TypedDict, total=False):
     skill: str
 
 
+class McpServer(TypedDict, total=False):
+    """An MCP server: ``command`` with ``args`` on the broker's machine, spoken to over stdio, or ``url``.
+
+    command: A program; the setting mcp_commands allows it.
+    args
+    url: Streamable HTTP, http or https.
+    """
+
+    command: str
+    args: list[str] | tuple[str, ...]
+    url: str
+
+
 class TaskOptions(TypedDict, total=False):
     """What a new task may be told.
 

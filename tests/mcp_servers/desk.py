@@ -14,6 +14,7 @@ from typing import Any
 
 from mq9_mcp.client import Mq9Client
 from tests.client.serving import Server
+from tests.client.test_work import submit
 
 TOOLBOX = str(Path(__file__).with_name("toolbox.py"))
 ALLOWED = {"mcp_commands": [shlex.join([sys.executable, TOOLBOX]) + " *"]}
@@ -58,11 +59,31 @@ def kill(folder: Path) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
+async def look_again(boss: Mq9Client) -> None:
+    """Wait for mail of another reader, which does not come: the broker says when to look again."""
+    await boss.mailbox_fetch(group="looks", max=1, wait_s=0.1)
+
+
 async def when(boss: Mq9Client, path: Path, line: str) -> None:
-    """Return once a tool has noted ``line``; each look is a call of the broker, which is to answer meanwhile."""
+    """Return once a tool has noted ``line``."""
     async with asyncio.timeout(30):
-        while line not in (path.read_text().splitlines() if path.exists() else ()):
-            await boss.mailbox_query(limit=1)
+        while line not in path.read_text().splitlines():
+            await look_again(boss)
+
+
+async def submit_data(boss: Mq9Client, to: str, data: Any) -> str:
+    """A new task of one data part; its id."""
+    reply = await boss.call("mailbox_send", {"to": to, "parts": [{"data": data}], "task": True})
+    return str(reply["receipts"][0]["task"])
+
+
+async def begun(boss: Mq9Client, tool: str, wall: str) -> str:
+    """A task whose call has begun, as its progress tells."""
+    task = await submit(boss, "hotel-desk", wall, metadata={"mq9.skill": tool})
+    async for told in boss.task_follow(task, after=0):
+        if told["entry"]["kind"] == "progress":
+            break
+    return task
 
 
 async def status(boss: Mq9Client, name: str, *wanted: str) -> dict[str, Any]:
@@ -72,3 +93,4 @@ async def status(boss: Mq9Client, name: str, *wanted: str) -> dict[str, Any]:
             for one in (await boss.agent_discover(limit=100))["agents"]:
                 if one["name"] == name and one["status"] in wanted:
                     return dict(one)
+            await look_again(boss)

@@ -11,7 +11,18 @@ import pytest
 
 from tests.client.serving import Server, serving
 from tests.client.test_work import heard, reached, submit
-from tests.mcp_servers.desk import ALLOWED, alive, asking, calls, status, stdio, when
+from tests.mcp_servers.desk import (
+    ALLOWED,
+    alive,
+    asking,
+    begun,
+    calls,
+    look_again,
+    status,
+    stdio,
+    submit_data,
+    when,
+)
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +66,7 @@ def test_a_data_part_calls_a_tool_and_the_result_is_an_artifact(server: Server) 
     async def test() -> None:
         async with asking(server) as boss:
             call = {"tool": "book", "arguments": {"city": "Rome", "nights": 2}}
-            found = await reached(
-                boss, await submit(boss, "hotel-desk", parts=[{"data": call}], text=None), "completed"
-            )
+            found = await reached(boss, await submit_data(boss, "hotel-desk", call), "completed")
             artifact = one(found["artifacts"])
             assert artifact["name"] == "book"
             assert artifact["parts"][-1] == {"data": {"city": "Rome", "nights": 2, "price": 161.0}}
@@ -96,7 +105,7 @@ def test_bad_arguments_become_a_question_with_the_schema(server: Server, folder:
     async def test() -> None:
         async with asking(server) as boss:
             call = {"tool": "book", "arguments": {"city": "Turin", "nights": "many"}}
-            task = await submit(boss, "hotel-desk", parts=[{"data": call}], text=None)
+            task = await submit_data(boss, "hotel-desk", call)
             asked = await heard(boss)
             assert asked["task_state"] == "input-required"
             assert "nights: 'many' is not of type 'integer'" in asked["parts"][0]["text"]
@@ -132,7 +141,7 @@ def test_without_a_tool_it_asks_which(server: Server) -> None:
 def test_pictures_come_as_they_are_and_an_error_fails_the_task(server: Server) -> None:
     async def test() -> None:
         async with asking(server) as boss:
-            task = await submit(boss, "hotel-desk", parts=[{"data": {"tool": "picture"}}], text=None)
+            task = await submit_data(boss, "hotel-desk", {"tool": "picture"})
             parts = one((await reached(boss, task, "completed"))["artifacts"])["parts"]
             assert parts == [{"text": "the front"}, {"raw": "iVBORw0KGgo=", "mediaType": "image/png"}]
             await heard(boss)
@@ -148,10 +157,7 @@ def test_pictures_come_as_they_are_and_an_error_fails_the_task(server: Server) -
 def test_progress_is_told_and_cancel_reaches_the_tool(server: Server, folder: Path) -> None:
     async def test() -> None:
         async with asking(server) as boss:
-            task = await submit(boss, "hotel-desk", "north", metadata={"mq9.skill": "paint"})
-            async for told in boss.task_follow(task, after=0):
-                if told["entry"]["kind"] == "progress":
-                    break
+            task = await begun(boss, "paint", "north")
             found = (await boss.task_get(task=task))["task"]
             assert found["progress"] == {"done": 1, "total": 4, "note": "scraped"}
             await boss.task_cancel(task=task)
@@ -188,7 +194,7 @@ def test_a_changed_list_of_tools_renews_the_card_and_not_the_program(server: Ser
             await heard(boss)
             async with asyncio.timeout(20):
                 while not (await boss.agent_discover(skill="ask_lucia"))["agents"]:
-                    pass
+                    await look_again(boss)
             found = await status(boss, "hotel-desk", "available")
             assert found["version"] == 2
             task = await submit(boss, "hotel-desk", "?", metadata={"mq9.skill": "ask_lucia"})

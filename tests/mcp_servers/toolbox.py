@@ -1,6 +1,6 @@
 """A real MCP server: ``python toolbox.py FOLDER [PORT]``, on stdio or, with a port, over HTTP.
 
-What its tools did stands in the folder, one line a call; files in it tell them when to go on.
+What its tools did stands in the folder, one line a call.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import os
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +37,10 @@ def note(line: str) -> None:
         calls.write(line + "\n")
 
 
-async def told(name: str) -> None:
-    """Wait until the test makes a file."""
-    while not (FOLDER / name).exists():
-        await anyio.sleep(0.02)
+async def dry() -> None:
+    """Painting takes for ever, unless the test has made a file before it began."""
+    if not (FOLDER / "painted").exists():
+        await anyio.Event().wait()
 
 
 @box.tool(title="Weather report", annotations=READS)
@@ -74,7 +73,7 @@ async def _paint(context: Context, name: str) -> str:
     note(f"{name} began")
     try:
         await context.report_progress(1, 4, "scraped")
-        await told("painted")
+        await dry()
     except BaseException:
         note(f"{name} stopped")
         raise
@@ -111,7 +110,6 @@ if __name__ == "__main__":
     (FOLDER / f"pid-{os.getpid()}").touch()
     (FOLDER / "environment").write_text("\n".join(sorted(os.environ)))
     print("the desk is open", file=sys.stderr)
-    threading.current_thread().name = "desk"
     if len(sys.argv) > 2:
         box.run("streamable-http", port=int(sys.argv[2]))
     else:

@@ -22,6 +22,7 @@ from pydantic import ValidationError
 from mq9_mcp import __version__
 from mq9_mcp.domain.limits import limit
 from mq9_mcp.peers.pinned import OutOfReach
+from mq9_mcp.peers.transport import Ourselves
 
 START_S = limit("mcp_start_s")
 TOOLS_MAX = limit("card_skills_max")
@@ -55,13 +56,13 @@ class Session:
         self.ended = asyncio.Event()
         self.why = "it ended"
         self._client = Client(
-            _Transport(streams, self._end),
+            _Transport(streams, self._gone),
             mode=mode,
             message_handler=self._heard,
             client_info=types.Implementation(name="mq9-mcp", version=__version__),
             cache=None,
         )
-        self.refused = False  # it spoke, and would not go on
+        self.refused = False  # it was there, and would not begin
         self._end_it = asyncio.Event()
         self._scope = anyio.CancelScope()
         self._ready = asyncio.Event()
@@ -169,6 +170,11 @@ class Session:
         if isinstance(message, types.ToolListChangedNotification):
             self.changed.set()
 
+    def _gone(self) -> None:
+        """The server says nothing more."""
+        self.why, self.refused = "the program ended", not self._ready.is_set()
+        self._end()
+
     def _end(self) -> None:
         self._end_it.set()
         if not self._ready.is_set():
@@ -198,6 +204,8 @@ def _words(error: BaseException) -> str:
     """Why, in words that quote nothing that the server wrote but its JSON-RPC error."""
     if isinstance(error, Lost):
         return str(error)
+    if isinstance(error, Ourselves):
+        return "its address is this broker's own"
     if isinstance(error, OutOfReach):
         return (
             "its address is private, loopback or link-local; "
