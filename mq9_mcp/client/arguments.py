@@ -132,7 +132,7 @@ class IntentArguments(TypedDict, total=False):
 
 
 class McpServer(TypedDict, total=False):
-    """An MCP server: ``command`` with ``args`` on the broker's machine, spoken to over stdio, or ``url``.
+    """An MCP server: a command with args, for the broker to start and speak to over stdio, or a url.
 
     command: A program; the setting mcp_commands allows it.
     args
