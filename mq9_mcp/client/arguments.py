@@ -119,7 +119,7 @@ class AckItem(TypedDict, total=False):
 
 
 class IntentArguments(TypedDict, total=False):
-    """What is to be done, for whom the sender does not know by name.
+    """What is to be done, instead of to: the agent that fits best gets it.
 
     text: What is to be done, in words.
     tags: Only agents with a skill that has at least one of these.
@@ -132,7 +132,7 @@ class IntentArguments(TypedDict, total=False):
 
 
 class McpServer(TypedDict, total=False):
-    """An MCP server: a command with args, for the broker to start and speak to over stdio, or a url.
+    """An MCP server whose tools become the skills: a command with args, or a url.
 
     command: A program; the setting mcp_commands allows it.
     args

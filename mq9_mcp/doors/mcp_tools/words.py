@@ -26,8 +26,8 @@ WORDS: dict[str, Words] = {
     "mailbox_send": Words(
         "Send a message",
         "Send a message to an agent or mailbox, to hand over work, ask or tell; it is on disk when this "
-        "returns. To answer a message pass in_reply_to instead of to; where you know the work but not who "
-        "does it, intent. A repeat with the same dedup_key stores nothing.",
+        "returns. To answer a message pass in_reply_to instead of to; where you know only the work, intent. "
+        "A repeat with the same dedup_key stores nothing.",
     ),
     "mailbox_fetch": Words(
         "Take messages",
@@ -53,8 +53,7 @@ WORDS: dict[str, Words] = {
     ),
     "agent_register": Words(
         "Register an agent",
-        "Tell others what you can do, so that agent_discover finds you; a repeat is a new version. With "
-        "mcp_server, the tools of an MCP server become an agent.",
+        "Tell others what you can do, so that agent_discover finds you; a repeat is a new version.",
         open_world=True,
     ),
     "agent_unregister": Words(
