@@ -62,6 +62,12 @@ def _check_networks(texts: Sequence[str]) -> None:
         ip_network(text)
 
 
+def _check_commands(texts: Sequence[str]) -> None:
+    from mq9_mcp.peers.mcp_servers.allowed import read_commands
+
+    read_commands(texts)
+
+
 def _check_embedding(name: str) -> None:
     other = name.startswith(SENTENCES) and name != SENTENCES
     if name not in ("minilm", "keywords") and not other:
@@ -104,10 +110,18 @@ SETTINGS: dict[str, Setting] = {
     "card_networks": Setting(
         list,
         (),
-        "Networks besides public ones that card_url, and mail to agents elsewhere, may lead to: 10.2.0.0/16.",
+        "Networks besides public ones that card_url, remote agents and MCP servers may be in: 10.2.0.0/16.",
         "What a caller names must not lead the broker into the network behind it.",
         check=_check_networks,
         form="a list of addresses and networks, such as 127.0.0.1 and 10.2.0.0/16",
+    ),
+    "mcp_commands": Setting(
+        list,
+        (),
+        "Command lines of MCP servers that agents may be made of; * as the last word lets any words follow.",
+        "Whoever may register an agent could else run any program as the user of the broker.",
+        check=_check_commands,
+        form="a list of command lines, such as 'uvx mcp-server-git *' and /usr/local/bin/weather-mcp",
     ),
     "push_networks": Setting(
         list,
@@ -276,6 +290,7 @@ class Settings(Struct, kw_only=True, frozen=True):
     allowed_hosts: tuple[str, ...] = _default("allowed_hosts")
     allowed_origins: tuple[str, ...] = _default("allowed_origins")
     card_networks: tuple[str, ...] = _default("card_networks")
+    mcp_commands: tuple[str, ...] = _default("mcp_commands")
     push_networks: tuple[str, ...] = _default("push_networks")
     toolsets: tuple[str, ...] = _default("toolsets")
     embedding: str = _default("embedding")

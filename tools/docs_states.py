@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from mq9_mcp.domain import commands, delivery, push_commands, task, task_commands
+from mq9_mcp.domain import agent_commands, commands, delivery, push_commands, task, task_commands
 
 Table = Callable[[Sequence[str], Iterable[Sequence[str]]], Iterable[str]]
 STATES = {
@@ -33,6 +33,7 @@ STEPS = {
 }
 OBJECTS: dict[type, str] = {
     commands.IntentArguments: "[intent](#an-intent)",
+    agent_commands.McpServer: "[MCP server](#an-mcp-server)",
     commands.TaskOptions: "[task options](#task-options)",
     task_commands.TaskUpdate: "[task update](#task_update)",
     task_commands.Progress: "[progress](#progress-of-a-task)",
@@ -119,6 +120,7 @@ def objects() -> Iterable[tuple[str, type]]:
     """Headings on the page of commands, and what stands below them."""
     yield "## Task options\n", commands.TaskOptions
     yield "## An intent\n", commands.IntentArguments
+    yield "## An MCP server\n", agent_commands.McpServer
     yield "## Progress of a task\n", task_commands.Progress
     yield "## Authentication of a push\n", push_commands.PushAuthentication
     yield "## An artifact of a task\n", task_commands.Artifact

@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import msgspec
 
 from mq9_mcp.broker.catalogue import CATALOGUE, Entry
-from mq9_mcp.domain import commands, push_commands, task_commands
+from mq9_mcp.domain import agent_commands, commands, push_commands, task_commands
 
 ROOT = Path(__file__).resolve().parents[1]
 CLIENT = "mq9_mcp/client"
@@ -37,6 +37,7 @@ OBJECTS = (
     commands.MessageArguments,
     commands.AckItem,
     commands.IntentArguments,
+    agent_commands.McpServer,
     commands.TaskOptions,
     push_commands.PushAuthentication,
     task_commands.Progress,

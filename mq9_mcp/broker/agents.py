@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mq9_mcp.broker.change import Change
 from mq9_mcp.broker.learning import Learning
 from mq9_mcp.domain.agent import check_source
+from mq9_mcp.domain.agent_commands import McpServer
 from mq9_mcp.domain.commands import (
     AgentDiscover,
     AgentRegister,
@@ -18,7 +19,7 @@ from mq9_mcp.domain.commands import (
     MailboxSend,
     MessageArguments,
 )
-from mq9_mcp.domain.errors import Unavailable
+from mq9_mcp.domain.errors import Refused, Unavailable
 from mq9_mcp.domain.plan import Ask
 from mq9_mcp.domain.registry import Match
 from mq9_mcp.engine.base import Engine
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 FOLLOW_S = 0.05
 LEARN_S = 1.0  # ended tasks are looked at together
+T = TypeVar("T")
+Describe = Callable[[McpServer], Awaitable[tuple[dict[str, Any], bool]]]
 FetchCard = Callable[[str], Awaitable[dict[str, Any]]]
 
 
@@ -48,11 +51,13 @@ class Agents:
         self,
         engine: Engine,
         fetch_card: FetchCard | None,
+        describe: Describe | None,
         stop: asyncio.Event,
         encoder: Encoder | None = None,
     ) -> None:
         self._engine = engine
         self._fetch_card = fetch_card
+        self._describe = describe
         self._stop = stop
         self._encoder = encoder
         self._changing: asyncio.Task[None] | None = None
@@ -67,7 +72,9 @@ class Agents:
         if isinstance(command, AgentRegister):
             check_source(command)
             if command.card_url is not None:
-                ask.card = await self._card(command.card_url)
+                ask.card = await self._found(self._card(command.card_url))
+            elif command.mcp_server is not None:
+                ask.card, ask.renewed = await self._found(self._described(command.mcp_server))
         elif isinstance(command, AgentDiscover):
             if command.text is not None:
                 ask.ranking = (await self._rank([command.text]))[command.text]
@@ -153,12 +160,22 @@ class Agents:
         }
 
     async def _card(self, url: str) -> dict[str, Any]:
-        """The card at ``url``; a broker that stops does not wait for it."""
         if self._fetch_card is None:
             from mq9_mcp.peers.cards import CardFetcher  # slow to import, seldom needed
 
             self._fetch_card = CardFetcher()
-        fetching = asyncio.ensure_future(self._fetch_card(url))
+        return await self._fetch_card(url)
+
+    async def _described(self, server: McpServer) -> tuple[dict[str, Any], bool]:
+        if self._describe is None:
+            raise Refused(
+                "INVALID_ARGUMENT", "mcp_server: this broker starts and calls none", "pass card or card_url"
+            )
+        return await self._describe(server)
+
+    async def _found(self, finding: Coroutine[Any, Any, T]) -> T:
+        """What is found elsewhere; a broker that stops does not wait for it."""
+        fetching = asyncio.ensure_future(finding)
         stopped = asyncio.ensure_future(self._stop.wait())
         try:
             await asyncio.wait((fetching, stopped), return_when=asyncio.FIRST_COMPLETED)

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from mq9_mcp.broker.agents import Agents, FetchCard, prepared
+from mq9_mcp.broker.agents import Agents, Describe, FetchCard, prepared
 from mq9_mcp.broker.arguments import read_arguments
 from mq9_mcp.broker.bell import Bell, Ring
 from mq9_mcp.broker.clock import Clock
@@ -50,6 +50,7 @@ class Broker:
         fetch_card: FetchCard | None = None,
         encoder: Encoder | None = None,
         check_url: CheckUrl | None = None,
+        describe: Describe | None = None,
     ) -> None:
         self.engine = engine
         self.clock = clock
@@ -64,7 +65,7 @@ class Broker:
         self._told: set[tuple[str, str]] = set()  # (worker, task): a wait ended to tell of a cancel request
         self._idle = asyncio.Event()  # set once the last call of a stopping broker has ended
         self._draining = asyncio.Event()
-        self.agents = Agents(engine, fetch_card, self._draining, encoder)
+        self.agents = Agents(engine, fetch_card, describe, self._draining, encoder)
         self.parking = Parking(self)
         self._check_url = check_url
         self._stop = False
@@ -284,13 +285,16 @@ async def start_broker(
     fetch_card: FetchCard | None = None,
     encoder: Encoder | None = None,
     check_url: CheckUrl | None = None,
+    describe: Describe | None = None,
 ) -> Broker:
     """A broker on an open engine, ready for callers; if it cannot be, the engine is closed.
 
     ``fetch_card`` is asked for what ``card_url`` names, ``check_url`` whether events may be posted to a
-    place; left out, public addresses alone may. Without ``encoder`` agents are found by keywords alone.
+    place; left out, public addresses alone may. ``describe`` makes a card of what ``mcp_server`` names; left
+    out, nothing is started. Without ``encoder`` agents are found by keywords alone.
     """
-    broker = Broker(engine, clock or Clock(engine.time), waiting_max, fetch_card, encoder, check_url)
+    clock = clock or Clock(engine.time)
+    broker = Broker(engine, clock, waiting_max, fetch_card, encoder, check_url, describe)
     try:
         await engine.begin(broker.ask())
         broker.parking.notice()

@@ -86,8 +86,6 @@ _ENTRIES = (
             "tracestate",
             "metadata",
             "state_key",
-            "park",
-            "intent",
         ),
     ),
     Entry(
@@ -382,7 +380,6 @@ _AGENT_ENTRIES = (
         "create",
         "agent",
         (Example("an agent of two lines, as billing", {"card": _CARD}),),
-        hidden=("mcp_server",),
     ),
     Entry(
         "agent_unregister",

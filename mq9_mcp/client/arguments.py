@@ -119,7 +119,7 @@ class AckItem(TypedDict, total=False):
 
 
 class IntentArguments(TypedDict, total=False):
-    """What is to be done, for whom the sender does not know by name.
+    """What is to be done, instead of to: the agent that fits best gets it.
 
     text: What is to be done, in words.
     tags: Only agents with a skill that has at least one of these.
@@ -129,6 +129,19 @@ class IntentArguments(TypedDict, total=False):
     text: Required[str]
     tags: list[str] | tuple[str, ...]
     skill: str
+
+
+class McpServer(TypedDict, total=False):
+    """An MCP server whose tools become the skills: a command with args, or a url.
+
+    command: A program; the setting mcp_commands allows it.
+    args
+    url: Streamable HTTP, http or https.
+    """
+
+    command: str
+    args: list[str] | tuple[str, ...]
+    url: str
 
 
 class TaskOptions(TypedDict, total=False):

@@ -11,8 +11,9 @@ from typing import Any
 
 from mq9_mcp.domain import events as e
 from mq9_mcp.domain.access import owns
+from mq9_mcp.domain.agent_commands import McpServer
 from mq9_mcp.domain.apply_mail import notice_due
-from mq9_mcp.domain.card import address_of, read_back, read_card, skills_of
+from mq9_mcp.domain.card import address_of, read_back, read_card, server_of, shown_card, skills_of
 from mq9_mcp.domain.commands import TIERS, AgentRegister, AgentReport, AgentUnregister
 from mq9_mcp.domain.errors import Refused
 from mq9_mcp.domain.limits import limit
@@ -36,24 +37,40 @@ def check_source(command: AgentRegister) -> None:
             "pass card={name, description, skills}",
         )
     if command.mcp_server is not None:
-        raise Refused(
-            "INVALID_ARGUMENT",
-            "mcp_server: agents made of MCP servers are not part of this version",
-            "pass card or card_url",
-        )
+        _check_server(command.mcp_server)
     if command.name is not None:
         check_new_address(command.name, "name")
+
+
+def _check_server(server: McpServer) -> None:
+    if (server.command is None) == (server.url is None):
+        given = "both" if server.command is not None else "neither"
+        raise Refused(
+            "INVALID_ARGUMENT",
+            f"mcp_server: {given} of command and url given; accepted: one of them",
+            "pass mcp_server={command, args} or mcp_server={url}",
+        )
+    if server.url is not None and server.args:
+        raise Refused("INVALID_ARGUMENT", "mcp_server.args: given beside url; accepted: with command only")
+
+
+def _check_same_server(known: Agent | None, card: dict[str, Any]) -> None:
+    """A worker renews what it works for, and nothing that was ended or replaced meanwhile."""
+    if known is None or server_of(read_back(known.card)) != server_of(card):
+        raise Refused("AGENT_NOT_FOUND", "the agent is not registered with this MCP server any more")
 
 
 def decide_register(plan: Plan, command: AgentRegister) -> dict[str, Any]:
     """A new agent, or a new version of one; the reply is ``{agent, created}``."""
     check_source(command)
-    source = "card" if command.card is not None else "card_url"
+    source = next(one for one in _SOURCES if getattr(command, one) is not None)
     given = command.card if command.card is not None else plan.ask.card
-    assert given is not None, "the broker fetches what card_url leads to"
+    assert given is not None, "the broker fetches what card_url and mcp_server lead to"
     card, shown = read_card(given, source)
     name = command.name or address_of(shown, source)
     known = plan.state.agents.get(name)
+    if plan.ask.renewed:
+        _check_same_server(known, given)
     mailbox = plan.find(name)
     if mailbox is not None and not owns(plan.caller, mailbox):
         raise Refused(
@@ -155,7 +172,7 @@ def _own(plan: Plan, name: str) -> Agent:
 
 def agent_view(agent: Agent) -> dict[str, Any]:
     """An agent as the wire shows it, with its card."""
-    return {**short_view(agent), "card": read_back(agent.card)}
+    return {**short_view(agent), "card": shown_card(agent.card)}
 
 
 # -- signs of life

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta
+from msgspec import Meta, Struct
 
 from mq9_mcp.domain.arguments import (
     Address,
@@ -18,7 +18,18 @@ from mq9_mcp.domain.limits import limit
 from mq9_mcp.domain.names import NAME_PATTERN, TEXT_PATTERN
 
 AgentCursor = Annotated[str, Meta(max_length=128, pattern=TEXT_PATTERN)]
+_WORD_MAX = limit("mcp_argument_characters_max")
+CommandWord = Annotated[str, Meta(min_length=1, max_length=_WORD_MAX, pattern=TEXT_PATTERN)]
+CommandArgument = Annotated[str, Meta(max_length=_WORD_MAX, pattern=TEXT_PATTERN)]
 CardUrl = Annotated[str, Meta(min_length=1, max_length=limit("url_characters_max"), pattern=TEXT_PATTERN)]
+
+
+class McpServer(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """An MCP server whose tools become the skills: a command with args, or a url."""
+
+    command: Annotated[CommandWord, _help("A program; the setting mcp_commands allows it.")] | None = None
+    args: Annotated[list[CommandArgument], Meta(max_length=limit("mcp_arguments_max"))] = []
+    url: Annotated[CardUrl, _help("Streamable HTTP, http or https.")] | None = None
 
 
 class AgentRegister(Command, kw_only=True, frozen=True):
@@ -35,7 +46,10 @@ class AgentRegister(Command, kw_only=True, frozen=True):
         | None
     ) = None
     card_url: Annotated[CardUrl, _help("Where the AgentCard is fetched from, http or https.")] | None = None
-    mcp_server: Annotated[Any, _help("Agents made of MCP servers are not part of this version.")] = None
+    mcp_server: (
+        Annotated[McpServer, _help("An MCP server whose tools become the skills: {command, args} or {url}.")]
+        | None
+    ) = None
 
 
 class AgentUnregister(Command, kw_only=True, frozen=True):

@@ -1,7 +1,8 @@
 """Agent cards: an A2A 1.0 AgentCard or the short form, checked field by field, kept as an AgentCard.
 
 A full card is kept as it came, with fields that nobody here knows: its signature covers them. The short
-form becomes a card whose ``supportedInterfaces`` are left to the door that serves it.
+form becomes a card whose ``supportedInterfaces`` are left to the door that serves it. The card of an agent
+made of an MCP server is written by the broker, and its extension names the server: no other card may.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ CARD_BYTES_MAX = limit("card_bytes_max")
 SKILLS_MAX = limit("card_skills_max")
 TAGS_MAX = limit("skill_tags_max")
 EXAMPLES_MAX = limit("skill_examples_max")
+MCP_SERVER = "urn:mq9:mcp:server:v1"  # the extension of a card made of an MCP server, the broker's own
 MODES = ["text/plain", "application/json"]  # what a part of a message may always be
 _SHOWN = 80
 
@@ -125,6 +127,12 @@ class FullCard(Struct, rename="camel"):
     signatures: list[Signature] = []
 
 
+class ServerCard(FullCard, rename="camel", kw_only=True):
+    """What the broker wrote of an MCP server; its doors are those of the broker."""
+
+    supported_interfaces: list[Interface] = []
+
+
 class _KeptSkill(Struct):
     id: str
     name: str
@@ -151,11 +159,36 @@ def read_card(card: Object, argument: str) -> tuple[str, str]:
     """``(JSON of the card, its name)``; a refusal names the field at fault and ``argument``."""
     full = bool(card.keys() & ((_FULL - _SHORT) | _OLD))
     encoded = _encode(card, argument)
-    read = _convert(card, FullCard if full else ShortCard, argument)
+    made = argument == "mcp_server"
+    read = _convert(card, ServerCard if made else FullCard if full else ShortCard, argument)
     _check_skills(list(read.skills), argument)
+    if isinstance(read, FullCard) and not made:
+        _check_extensions(read, argument)
     if isinstance(read, ShortCard):
         encoded = _encode(_expanded(read), argument)
     return encoded, read.name
+
+
+def shown_card(card: str) -> Object:
+    """A card that was read, as all may see it: how its MCP server is started is its owner's affair."""
+    shown: Object = read_back(card)
+    if (params := _server_params(shown)) is not None:
+        params.pop("server", None)
+    return shown
+
+
+def server_of(card: Object) -> Object | None:
+    """``{command, args?}`` or ``{url}`` of the MCP server that the agent was made of, else None."""
+    params = _server_params(card)
+    return params.get("server") if params is not None else None
+
+
+def _server_params(card: Object) -> Object | None:
+    for extension in card["capabilities"].get("extensions", ()):
+        if extension.get("uri") == MCP_SERVER:
+            params: Object = extension["params"]
+            return params
+    return None
 
 
 def skills_of(card: str) -> tuple[Skill, ...]:
@@ -242,6 +275,17 @@ def _check_skills(skills: list[FullSkill | ShortSkill], argument: str) -> None:
                 f"{where}.{field}: {key[:_SHOWN]!a} stands twice; accepted: each skill once",
             )
         ids.add(key)
+
+
+def _check_extensions(card: FullCard, argument: str) -> None:
+    """What starts a command on this machine is never taken from a card that a caller wrote."""
+    for index, extension in enumerate(card.capabilities.extensions):
+        if extension.uri == MCP_SERVER:
+            raise Refused(
+                "INVALID_ARGUMENT",
+                f"{argument}.capabilities.extensions[{index}].uri: {MCP_SERVER} is the broker's own",
+                "pass mcp_server={command, args} or mcp_server={url} in place of a card",
+            )
 
 
 def _check_count(count: int, where: str, name: str, most: int) -> None:

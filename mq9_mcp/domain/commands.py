@@ -153,7 +153,7 @@ class TaskOptions(Struct, kw_only=True, forbid_unknown_fields=True, frozen=True)
 
 
 class IntentArguments(Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
-    """What is to be done, for whom the sender does not know by name."""
+    """What is to be done, instead of to: the agent that fits best gets it."""
 
     text: Annotated[
         str,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from mq9_mcp.domain.card import read_back
+from mq9_mcp.domain.card import shown_card
 from mq9_mcp.domain.commands import AgentDiscover
 from mq9_mcp.domain.errors import Refused
 from mq9_mcp.domain.limits import REMAINING_MAX, limit
@@ -93,5 +93,5 @@ def _view(agent: Agent, match: Match | None, command: AgentDiscover) -> dict[str
         view.update(score=match.score, reason=match.reason)
         if match.skill is not None and skill is None:
             view["skill"] = match.skill
-    view["card"] = read_back(agent.card)
+    view["card"] = shown_card(agent.card)
     return view

@@ -17,12 +17,15 @@ from mq9_mcp.domain.commands import MessageArguments
 from mq9_mcp.domain.errors import Refused
 from mq9_mcp.domain.events import Settings
 from mq9_mcp.domain.names import BROKER, PARKED
+from mq9_mcp.domain.parts import has_room
 from mq9_mcp.domain.plan import Plan
 from mq9_mcp.domain.registry import STATUSES, Agent, Match, skill_named
 from mq9_mcp.domain.state import Caller, Mailbox
 
 NEAR = 0.02  # scores that differ by no more are near-equal: then it counts who is ready
 LOAD_UNKNOWN = 0.5
+SKILL = "mq9.skill"  # in a message's metadata: the skill of the agent that it is for
+INTENT = "mq9.intent"  # what a message that was parked was sent for
 CANDIDATES_MAX = 3  # runners-up that a receipt or a refusal names
 
 
@@ -81,6 +84,24 @@ def check_intent(message: MessageArguments) -> MessageArguments:
     if message.text is None and message.parts is None:
         return structs.replace(message, text=intent.text)
     return message
+
+
+def with_skill(message: MessageArguments, choice: Choice) -> MessageArguments:
+    """The message as the agent gets it: its metadata name the skill that was found, or asked for."""
+    agent, intent = choice.mailbox.registered, message.intent
+    assert agent is not None
+    assert intent is not None
+    named = skill_named(agent, intent.skill) if intent.skill is not None else None
+    skill = named.id if named is not None else choice.routed.get("skill")
+    return message if skill is None else told(message, SKILL, skill)
+
+
+def told(message: MessageArguments, name: str, value: str) -> MessageArguments:
+    """The message with one more word in its metadata, if that is free and there is room for it."""
+    metadata = message.metadata or {}
+    if name in metadata or not has_room(more := {**metadata, name: value}):
+        return message
+    return structs.replace(message, metadata=more)
 
 
 def parked_mailbox(plan: Plan) -> Mailbox:

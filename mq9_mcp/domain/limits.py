@@ -75,6 +75,10 @@ LIMITS: dict[str, Limit] = {
     "card_fetch_bytes_max": Limit(256 * KIB, "bytes", "A card of full size with its line breaks."),
     "card_fetches_max": Limit(8, "fetches", "What callers name must not keep the broker busy; others wait."),
     "card_redirects_max": Limit(3, "redirects", "To https, to www and to the right path; more is a loop."),
+    "mcp_arguments_max": Limit(64, "arguments", "A command line that a person can still read."),
+    "mcp_argument_characters_max": Limit(4 * KIB, "characters", "Paths and short JSON fit in it."),
+    "mcp_start_s": Limit(30, "seconds", "Whoever registers an MCP server waits until it tells its tools."),
+    "mcp_starts_max": Limit(8, "starts", "What callers name must not keep the broker busy; others wait."),
     "skill_tags_max": Limit(32, "tags a skill", "Cards from elsewhere have more tags than messages."),
     "skill_examples_max": Limit(64, "examples a skill", "Beyond it examples do not find better."),
     "learnt_requests_max": Limit(

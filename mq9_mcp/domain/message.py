@@ -10,7 +10,7 @@ from mq9_mcp.domain.clock import milliseconds, seconds, wire_time
 from mq9_mcp.domain.commands import TIERS, IntentArguments, MailboxSend, MessageArguments
 from mq9_mcp.domain.errors import Refused
 from mq9_mcp.domain.events import DedupKey, Extra, Mail, Sent, Wish
-from mq9_mcp.domain.intent import Choice, address_of_message, check_intent, choose, parked_mailbox
+from mq9_mcp.domain.intent import Choice, address_of_message, check_intent, choose, parked_mailbox, with_skill
 from mq9_mcp.domain.limits import limit
 from mq9_mcp.domain.names import PARKED, check_address, own_session
 from mq9_mcp.domain.park import wish_of, with_an_end
@@ -128,6 +128,7 @@ def _send_one(plan: Plan, box: _Letterbox, message: MessageArguments) -> None:
     if intent is not None:
         route = _route(plan, box, message, intent, parts)
         if isinstance(route, Choice):
+            message = with_skill(message, route)
             _store(plan, box, message, [route.mailbox], parts, original, thread, session)
             _note_route(box, message, route, plan)
         elif route is not None:

@@ -124,6 +124,11 @@ def _check_base64(raw: str, where: str) -> None:
         ) from None
 
 
+def has_room(metadata: dict[str, Any]) -> bool:
+    """True if metadata that were checked are within their limit with what was added to them."""
+    return len(_encoder.encode(metadata)) <= METADATA_BYTES_MAX
+
+
 def check_metadata(metadata: Any, where: str = "metadata") -> None:
     """Refuse metadata that is no JSON object or over its limit."""
     if not isinstance(metadata, dict):

@@ -95,7 +95,8 @@ class Ask(Struct):
     chance: float = 0.5
     paged: Paged = NOTHING_PAGED  # shared: whoever pages something in brings a fresh one
     stored: Callable[[list[int]], None] | None = None  # told the ids of a send before anything can move them
-    card: dict[str, Any] | None = None  # what card_url led to
+    card: dict[str, Any] | None = None  # what card_url or mcp_server led to
+    renewed: bool = False  # by the worker of an agent that is registered, and by nobody else
     ranking: dict[str, Match] | None = None  # which agents fit a text, and how well
     intents: dict[str, dict[str, Match]] | None = None  # the same for the texts of intents
     words: list[Words] | None = None  # parts of the reply that name words of tasks by their places

@@ -29,6 +29,9 @@ class Hosted(Protocol):
     async def start(self) -> None:
         """Begin to work."""
 
+    def goes_on(self, card: Mapping[str, Any]) -> bool:
+        """True if it goes on as it is with a new card; else it is begun anew."""
+
     async def stop(self) -> None:
         """Give back what is held, at once."""
 
@@ -38,6 +41,9 @@ class Kind(Protocol):
 
     def host(self, inside: Inside, name: str, card: Mapping[str, Any]) -> Hosted | None:
         """The worker for an agent whose card asks for this kind, else None."""
+
+    async def close(self) -> None:
+        """End what its workers shared."""
 
 
 class Hosting:
@@ -64,8 +70,9 @@ class Hosting:
         """End every worker, and give back what they hold."""
         self.begin_no_more()
         await asyncio.wait({self._looking})
-        for name in list(self._running):
-            await self._end(name)
+        await asyncio.gather(*(self._end(name) for name in list(self._running)))
+        for kind in self._kinds:
+            await kind.close()
 
     async def _look(self) -> None:
         while True:
@@ -87,7 +94,11 @@ class Hosting:
     async def _agree(self, cards: Mapping[str, str], owners: Mapping[str, str]) -> None:
         for name in [name for name, card in self._cards.items() if cards.get(name) != card]:
             del self._cards[name]
-            await self._end(name)
+            hosted, card = self._running.get(name), cards.get(name)
+            if hosted is not None and card is not None and hosted.goes_on(_decode(card)):
+                self._cards[name] = card
+            else:
+                await self._end(name)
         for name, card in cards.items():
             if name not in self._cards:
                 self._cards[name] = card

@@ -39,8 +39,11 @@ from mq9_mcp.doors.wire import SURPLUS_MAX, bounded
 from mq9_mcp.engine.embedded.engine import EmbeddedEngine, open_engine
 from mq9_mcp.engine.embedded.frame import Damaged
 from mq9_mcp.engine.embedded.lock import owner_of, taken
-from mq9_mcp.hosted.hosting import Hosting
+from mq9_mcp.hosted.hosting import Hosting, Kind
+from mq9_mcp.hosted.tools import ToolServers
 from mq9_mcp.peers.cards import CardFetcher
+from mq9_mcp.peers.mcp_servers.allowed import Commands
+from mq9_mcp.peers.mcp_servers.servers import Servers
 from mq9_mcp.peers.posts import Posts
 from mq9_mcp.peers.reach import Reach, read_networks
 from mq9_mcp.routing.encoder import Encoder
@@ -105,6 +108,7 @@ async def _begin(
 ) -> tuple[Broker, Sender, Hosting]:
     """A broker ready for callers; who posts for it and who works in it are not started yet."""
     reach = Reach(read_networks(settings.card_networks))
+    servers = Servers(Commands(settings.mcp_commands), reach, lambda: own)
     posts = Posts(Reach(read_networks(settings.push_networks)))
     loads = embedder(settings.embedding)
     broker = await start_broker(
@@ -113,9 +117,11 @@ async def _begin(
         fetch_card=CardFetcher(reach),
         encoder=Encoder(loads, formerly) if loads is not None else None,
         check_url=posts.check,
+        describe=servers.describe,
     )
     broker.tally.slow_s = settings.slow_call_s
-    return broker, Sender(broker, posts), Hosting(broker, [RemoteAgents(reach, lambda: own)])
+    kinds: list[Kind] = [ToolServers(servers), RemoteAgents(reach, lambda: own)]
+    return broker, Sender(broker, posts), Hosting(broker, kinds)
 
 
 async def serve(settings: Settings, ready: Callable[[str], None], any_port: bool = False) -> None:

@@ -31,6 +31,10 @@ class Slow:
         """Work."""
         self.started.set()
 
+    def goes_on(self, card: Mapping[str, Any]) -> bool:  # noqa: ARG002
+        """Whatever the card says."""
+        return True
+
     async def stop(self) -> None:
         """Give back what is held."""
         self.asked.set()
@@ -47,6 +51,9 @@ class SlowKind:
     def host(self, inside: Inside, name: str, card: Mapping[str, Any]) -> Slow:  # noqa: ARG002
         """That one."""
         return self.worker
+
+    async def close(self) -> None:
+        """Nothing is shared."""
 
 
 def test_a_worker_that_is_ending_when_the_server_stops_is_waited_for(tmp_path: Path) -> None:

@@ -84,8 +84,8 @@ def test_a_tool_says_first_what_it_does_and_shows_nothing_hidden(tool: Tool) -> 
 
 @each_tool
 def test_what_few_models_need_is_hidden(tool: Tool) -> None:
-    rare = {"deliver_at", "expires_at", "traceparent", "tracestate", "metadata", "state_key", "park"}
-    rare |= {"until", "order", "expected_version", "tasks", "mcp_server", "tags_none", "deliver"}
+    rare = {"deliver_at", "expires_at", "traceparent", "tracestate", "metadata", "state_key"}
+    rare |= {"until", "order", "expected_version", "tasks", "tags_none", "deliver"}
     assert not rare & set(tool.input["properties"])
     assert "traceparent" not in json.dumps(tool.input)
 

@@ -43,6 +43,9 @@ class RemoteAgents:
             return None
         return RemoteAgent(inside, name, card, self._reach, self._own)
 
+    async def close(self) -> None:
+        """Nothing is shared."""
+
 
 class RemoteAgent:
     """One agent that is elsewhere."""
@@ -68,6 +71,10 @@ class RemoteAgent:
         fetch = {"mailbox": self._name, "group": DEFAULT_GROUP, "lease_s": LEASE_S, "wait_s": WAIT_S}
         work = Work(self._work, fetch, AT_ONCE, AT_ONCE, True, False, self._failed, self._deliver)
         self._worker = Worker(self._inside, work)
+
+    def goes_on(self, card: Mapping[str, Any]) -> bool:  # noqa: ARG002
+        """Never: the card says where the agent is."""
+        return False
 
     async def stop(self) -> None:
         """Give back what is held: whoever goes on begins where this one was."""

@@ -7,6 +7,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from mq9_mcp.client.arguments import (
+    McpServer,
+)
 from mq9_mcp.client.base import Caller
 from mq9_mcp.client.replies import (
     DiscoverReply,
@@ -25,7 +28,7 @@ class AgentCommands(Caller):
         *,
         name: str | None = None,
         card_url: str | None = None,
-        mcp_server: Any = None,
+        mcp_server: McpServer | None = None,
     ) -> RegisterReply:
         """Register an agent with its card, or give it a new one; its mailbox is made if missing.
 
@@ -34,7 +37,7 @@ class AgentCommands(Caller):
                 examples}]}.
             name: Its address; made from the card's name if left out.
             card_url: Where the AgentCard is fetched from, http or https.
-            mcp_server: Agents made of MCP servers are not part of this version.
+            mcp_server: An MCP server whose tools become the skills: {command, args} or {url}.
 
         Reply:
             agent: {name, mailbox, version, status, load?, note?, card}

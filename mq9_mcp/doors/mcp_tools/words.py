@@ -26,8 +26,8 @@ WORDS: dict[str, Words] = {
     "mailbox_send": Words(
         "Send a message",
         "Send a message to an agent or mailbox, to hand over work, ask or tell; it is on disk when this "
-        "returns. To answer a message pass in_reply_to instead of to. A repeat with the same dedup_key "
-        "stores nothing.",
+        "returns. To answer a message pass in_reply_to instead of to; where you know only the work, intent. "
+        "A repeat with the same dedup_key stores nothing.",
     ),
     "mailbox_fetch": Words(
         "Take messages",
@@ -138,8 +138,8 @@ Receive: mailbox_fetch(wait_s=50) waits for your mail. Do the work, then mailbox
 leased_until; for longer work, outcome "extend". What is not settled in time comes back; after max_attempts it goes to \
 <mailbox>.dead.
 Answer in the same mailbox_ack: send={"in_reply_to": id, "text": ...}. Both happen or neither.
-Send: mailbox_send(to=agent, text=...); agent_discover finds who can do it. Give a dedup_key to whatever must not happen \
-twice.
+Send: mailbox_send(to=agent, text=...); agent_discover finds who can do it; intent={text} instead of to has it found. Give a dedup_key to \
+whatever must not happen twice.
 Tasks, for work that takes long: mailbox_send(task=true), then task_get(wait_s=50); answer its questions with \
 mailbox_send(task=id). A message with a task is settled by task_update: progress and checkpoint while you work, \
 "input-required" to ask, "completed" with the result.
