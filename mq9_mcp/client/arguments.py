@@ -66,12 +66,12 @@ class MessageArguments(TypedDict, total=False):
     ttl_s: Lifetime, counted from visibility.
     expires_at: Never delivered from then on.
     session: The conversation it belongs to.
-    in_reply_to: The message it answers; gives to and session if they are left out.
-    reply_to: Where answers go; the sender's mailbox if left out.
+    in_reply_to: The message it answers; to and session follow from it.
+    reply_to: Where answers go, else to the sender.
     task: true, or {timeout_s}: opens a task. A task id: continues that task.
     intent: {text, tags?, skill?}: what is to be done, instead of to; the agent that fits best gets
         it.
-    park: With intent: where no agent fits, keep the message until one comes.
+    park: With intent: if no agent fits, keep it until one comes.
     metadata: A JSON object, carried through.
     traceparent: W3C trace context, carried through.
     tracestate: W3C trace context, carried through.
@@ -132,7 +132,7 @@ class IntentArguments(TypedDict, total=False):
 
 
 class McpServer(TypedDict, total=False):
-    """An MCP server whose tools become the skills: a command with args, or a url.
+    """An MCP server whose tools are the skills: a command, or a url.
 
     command: A program; the setting mcp_commands allows it.
     args

@@ -25,7 +25,7 @@ CardUrl = Annotated[str, Meta(min_length=1, max_length=limit("url_characters_max
 
 
 class McpServer(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """An MCP server whose tools become the skills: a command with args, or a url."""
+    """An MCP server whose tools are the skills: a command, or a url."""
 
     command: Annotated[CommandWord, _help("A program; the setting mcp_commands allows it.")] | None = None
     args: Annotated[list[CommandArgument], Meta(max_length=limit("mcp_arguments_max"))] = []

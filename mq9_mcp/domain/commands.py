@@ -209,10 +209,9 @@ class MessageArguments(Command, kw_only=True, frozen=True):
     expires_at: Annotated[Time, _help("Never delivered from then on.")] | None = None
     session: Annotated[SessionName, _help("The conversation it belongs to.")] | None = None
     in_reply_to: (
-        Annotated[MessageId, _help("The message it answers; gives to and session if they are left out.")]
-        | None
+        Annotated[MessageId, _help("The message it answers; to and session follow from it.")] | None
     ) = None
-    reply_to: Annotated[Address, _help("Where answers go; the sender's mailbox if left out.")] | None = None
+    reply_to: Annotated[Address, _help("Where answers go, else to the sender.")] | None = None
     task: (
         Annotated[
             bool | TaskOptions | Annotated[str, Meta(min_length=1, max_length=128)],
@@ -229,9 +228,7 @@ class MessageArguments(Command, kw_only=True, frozen=True):
         ]
         | None
     ) = None
-    park: (
-        Annotated[bool, _help("With intent: where no agent fits, keep the message until one comes.")] | None
-    ) = None
+    park: Annotated[bool, _help("With intent: if no agent fits, keep it until one comes.")] | None = None
     metadata: Annotated[dict[str, Any], _help("A JSON object, carried through.")] | None = None
     traceparent: Annotated[Trace, _help("W3C trace context, carried through.")] | None = None
     tracestate: Annotated[Trace, _help("W3C trace context, carried through.")] | None = None

@@ -25,7 +25,6 @@ from mq9_mcp.domain.state import Caller, Mailbox
 NEAR = 0.02  # scores that differ by no more are near-equal: then it counts who is ready
 LOAD_UNKNOWN = 0.5
 SKILL = "mq9.skill"  # in a message's metadata: the skill of the agent that it is for
-INTENT = "mq9.intent"  # what a message that was parked was sent for
 CANDIDATES_MAX = 3  # runners-up that a receipt or a refusal names
 
 

@@ -14,7 +14,7 @@ from mq9_mcp.domain.commands import Command, IntentArguments, MessageArguments
 from mq9_mcp.domain.errors import Refused
 from mq9_mcp.domain.events import DedupKey, Deleted, Mail, Unparked, Wish
 from mq9_mcp.domain.group import wanted
-from mq9_mcp.domain.intent import INTENT, SKILL, best_of, candidates, told
+from mq9_mcp.domain.intent import SKILL, best_of, candidates, told
 from mq9_mcp.domain.limits import limit
 from mq9_mcp.domain.names import BROKER, DEFAULT_GROUP, PARKED
 from mq9_mcp.domain.parts import digest
@@ -55,13 +55,11 @@ def wish_of(plan: Plan, message: MessageArguments, parts: list[dict[str, Any]]) 
 
 
 def with_an_end(message: MessageArguments) -> MessageArguments:
-    """A parked message without a lifetime has one of a day; its metadata tell whoever gets it what for."""
+    """A parked message without a lifetime has one of a day; its metadata name the skill asked for."""
     intent = message.intent
     assert intent is not None
     if intent.skill is not None:
         message = told(message, SKILL, intent.skill)
-    else:
-        message = told(message, INTENT, intent.text)
     if message.ttl_s is None and message.expires_at is None:
         return structs.replace(message, ttl_s=PARKED_TTL_S)
     return message

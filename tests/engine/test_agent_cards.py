@@ -23,7 +23,7 @@ def test_exactly_one_of_card_card_url_and_mcp_server(tmp_path: Path) -> None:
             assert "exactly one of card, card_url, mcp_server" in error.message
         error = await desk.refused("INVALID_ARGUMENT", "agent_register", mcp_server={"command": "x"})
         assert "mcp_server" in error.message
-        assert "not part of this version" in error.message
+        assert "starts and calls none" in error.message
         assert desk.engine.state.agents == {}
 
     run(body, tmp_path)

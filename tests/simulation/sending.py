@@ -157,5 +157,7 @@ class Sending(Threading):
         body |= {"priority": asked.get("priority", "normal"), "tags": asked.get("tags", [])}
         body |= {"deliver_at": iso(at)} if at > self.now else {}
         body |= {"expires_at": iso(expires)} if expires is not None else {}
+        if "skill" in asked.get("intent", {}):  # the agent is told, by its one word of metadata
+            body["metadata"] = {"mq9.skill": asked["intent"]["skill"]}
         names = ("dedup_key", "state_key", "in_reply_to", "reply_to")
         return body | {name: asked[name] for name in names if name in asked}

@@ -77,7 +77,7 @@ class Threading(Working):
         mail.task = task.name
         if self.completes(task, asked):
             return
-        step = {"message": mail.id, "parts": mail.body["parts"]}
+        step = self._said(mail)
         if box.number != task.box:
             self.move(task, task.state, {"kind": "message", **step})
         elif task.state in WAITING:
@@ -109,8 +109,11 @@ class Threading(Working):
             until,
             mail.id,
         )
-        parts = mail.body["parts"]
-        self.move(task, "submitted", {"kind": "submitted", "message": mail.id, "parts": parts})
+        self.move(task, "submitted", {"kind": "submitted", **self._said(mail)})
+
+    def _said(self, mail: Mail) -> Shape:
+        around = {name: mail.body[name] for name in ("metadata",) if name in mail.body}
+        return {"message": mail.id, "parts": mail.body["parts"], **around}
 
     # -- what workers are told
 

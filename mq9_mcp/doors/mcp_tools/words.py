@@ -26,8 +26,7 @@ WORDS: dict[str, Words] = {
     "mailbox_send": Words(
         "Send a message",
         "Send a message to an agent or mailbox, to hand over work, ask or tell; it is on disk when this "
-        "returns. To answer a message pass in_reply_to instead of to; where you know only the work, intent. "
-        "A repeat with the same dedup_key stores nothing.",
+        "returns. To answer a message pass in_reply_to instead of to; where you know only the work, intent.",
     ),
     "mailbox_fetch": Words(
         "Take messages",

@@ -97,7 +97,7 @@ class ToolAgent:
         from mq9_mcp.hosted.tools.errand import Errand
 
         assert self._linking is not None
-        await Errand(self._inside, await asyncio.shield(self._linking), self._name, job).run()
+        await Errand(self._inside, await asyncio.shield(self._linking), job).run()
 
     async def _deliver(self, message: Mq9Message) -> None:
         from mq9_mcp.hosted.tools.mail import deliver

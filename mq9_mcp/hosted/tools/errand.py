@@ -15,7 +15,7 @@ import mcp_types as types
 import msgspec
 
 from mq9_mcp.client import Job, LeaseLost, Refused, TaskCanceled, TaskFailed
-from mq9_mcp.domain.intent import INTENT, SKILL
+from mq9_mcp.domain.intent import SKILL
 from mq9_mcp.domain.limits import limit
 from mq9_mcp.hosted.inside import Inside
 from mq9_mcp.hosted.tools.link import Link, tools_of
@@ -37,10 +37,9 @@ _encode = msgspec.json.Encoder().encode
 class Errand:
     """One lease of one task."""
 
-    def __init__(self, inside: Inside, link: Link, name: str, job: Job) -> None:
+    def __init__(self, inside: Inside, link: Link, job: Job) -> None:
         self.inside = inside
         self.link = link
-        self.name = name
         self.job = job
         self.called = False
 
@@ -83,7 +82,7 @@ class Errand:
                 async for one in told:
                     message = one["entry"]
                     break
-        return await skill_of(self.inside, self.name, message)
+        return message.get("metadata", {}).get(SKILL)
 
     # -- the call
 
@@ -163,15 +162,3 @@ class _Progress:
         self.news.clear()
         last, self._last = self._last, None
         return last
-
-
-async def skill_of(inside: Inside, name: str, message: Mapping[str, Any]) -> Any:
-    """The tool that the sender, or the search for an agent, has found; None if neither did."""
-    metadata = message.get("metadata", {})
-    if SKILL in metadata or not isinstance(metadata.get(INTENT), str):
-        return metadata.get(SKILL)
-    try:
-        found = await inside.call("agent_discover", {"text": metadata[INTENT], "limit": 100})
-    except Refused:
-        return None
-    return next((one.get("skill") for one in found["agents"] if one["name"] == name), None)

@@ -6,9 +6,10 @@ from contextlib import suppress
 from typing import Any
 
 from mq9_mcp.client import Mq9Message, Refused, Reject
+from mq9_mcp.domain.intent import SKILL
 from mq9_mcp.domain.names import BROKER_PREFIX
 from mq9_mcp.hosted.inside import Inside
-from mq9_mcp.hosted.tools.errand import CALLS_MAX, MAY_HAVE_RUN, skill_of
+from mq9_mcp.hosted.tools.errand import CALLS_MAX, MAY_HAVE_RUN
 from mq9_mcp.hosted.tools.link import Link, tools_of
 from mq9_mcp.hosted.tools.results import PARTS_MAX, parts_of
 from mq9_mcp.hosted.tools.wanted import Call, Draft, Question
@@ -23,7 +24,7 @@ async def deliver(inside: Inside, link: Link, name: str, message: Mq9Message) ->
     if "in_reply_to" in message:
         raise Reject("no-task", "a reply is no work for a tool: open a task, whose questions can be answered")
     draft = Draft(tools_of(await link.session()))
-    draft.take(message["parts"], await skill_of(inside, name, message))
+    draft.take(message["parts"], message.get("metadata", {}).get(SKILL))
     found = draft.judge()
     if isinstance(found, Question):
         await _reply(inside, message, found.parts)
