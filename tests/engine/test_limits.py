@@ -133,8 +133,8 @@ EDGES: dict[str, list[Edge]] = {
     "turns_max_most": [Edge("session_reopen", lambda n: {"session": "known", "turns_max": n})],
     "redrive_rate_max": [Edge("mailbox_redrive", lambda n: {"mailbox": "box", "rate": n})],
 }
-# Shown by tests of their own, here, in test_agent*, test_card_url, test_intent, test_learning, test_park,
-# test_push*, test_task*.
+# Shown by tests of their own: in tests/mcp_servers; here in test_agent*, test_card_url, test_intent,
+# test_learning, test_park, test_push*, test_task*.
 BY_HAND = {
     "intent_text_characters_max",
     "parked_messages_max",
@@ -145,6 +145,10 @@ BY_HAND = {
     "learnt_asker_requests_max",
     "learnt_request_characters_max",
     "outcomes_max",
+    "mcp_arguments_max",
+    "mcp_argument_characters_max",
+    "mcp_start_s",
+    "mcp_starts_max",
     "card_bytes_max",
     "card_skills_max",
     "card_label_characters_max",
