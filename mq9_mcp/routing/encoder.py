@@ -16,7 +16,8 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from mq9_mcp.domain.errors import Unavailable
 from mq9_mcp.routing.seam import CannotLoad, Embedder, Load, Model
@@ -26,7 +27,7 @@ if TYPE_CHECKING:  # numpy is slow to import: it comes with the engine, after th
 
 LOW_PRIORITY = sys.platform == "linux"  # a thread has a priority of its own there
 NICE = 10
-PATIENT = min(max((os.cpu_count() or 1) - 1, 1), 4)  # threads of low priority
+PATIENT = min(os.cpu_count() or 1, 4)  # threads of low priority
 REMEMBERED_MAX = 4_096  # vectors, 6 MB
 log = logging.getLogger("mq9.routing")
 
@@ -34,6 +35,9 @@ log = logging.getLogger("mq9.routing")
 def text_hash(text: str) -> bytes:
     """What a text is known by."""
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+Embed: TypeAlias = "Callable[[Sequence[str]], Vectors]"
 
 
 class _Job(NamedTuple):
@@ -144,20 +148,22 @@ class Encoder:
 
     def _work_first(self) -> None:
         self._open()
+        embed = self._embedder.embed if self._embedder is not None else self._none
         lines = [self._urgent, self._patient]
-        if LOW_PRIORITY and getattr(self._embedder, "side_by_side", False):
+        patiently = getattr(self._embedder, "patiently", None)
+        if LOW_PRIORITY and patiently is not None:
             with self._wake:
                 for number in range(0 if self._closing else PATIENT):
-                    self._begin(self._work_patiently, f"mq9-embedding-patient-{number}")
+                    self._begin(partial(self._work_patiently, patiently), f"mq9-embedding-patient-{number}")
             lines.pop()
-        self._work(lines)
+        self._work(lines, embed)
 
-    def _work_patiently(self) -> None:
+    def _work_patiently(self, embed: Embed) -> None:
         with contextlib.suppress(OSError):  # a sandbox may forbid it
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
-        self._work([self._patient])
+        self._work([self._patient], embed)
 
-    def _work(self, lines: Sequence[deque[_Job]]) -> None:
+    def _work(self, lines: Sequence[deque[_Job]], embed: Embed) -> None:
         while True:
             with self._wake:
                 while not (any(lines) or self._closing):
@@ -166,7 +172,7 @@ class Encoder:
                     return
                 job = next(line for line in lines if line).popleft()
             if job.done.set_running_or_notify_cancel():
-                _answer(job, self._one)
+                _answer(job, embed)
 
     def _open(self) -> None:
         try:
@@ -181,20 +187,18 @@ class Encoder:
             log.exception("agents are found by keywords alone", extra={"event": "keywords_only"})
         self._loaded.set_result(self.model)
 
-    def _one(self, text: str) -> Vectors:
-        if self._embedder is None:
-            raise _cannot(self._trouble or "no engine")
-        import numpy as np
+    def _none(self, _texts: Sequence[str]) -> Vectors:
+        raise _cannot(self._trouble or "no engine")
 
-        vector: Vectors = self._embedder.embed([text])[0]
+
+def _answer(job: _Job, embed: Embed) -> None:
+    import numpy as np
+
+    try:
+        [vector] = embed([job.text])
         if not np.isfinite(vector).all():
             raise _cannot("the engine made no numbers of a text")
-        return vector
-
-
-def _answer(job: _Job, embed: Callable[[str], Vectors]) -> None:
-    try:
-        job.done.set_result(embed(job.text))
+        job.done.set_result(vector)
     except Unavailable as error:
         job.done.set_exception(error)
     except Exception as error:  # whatever the engine did, the thread goes on with the next text

@@ -25,7 +25,8 @@ MINILM = "all-MiniLM-L6-v2-int8"  # the model that ships
 class Embedder(Protocol):
     """Makes vectors; called in a thread of its own, by one caller at a time.
 
-    One that has ``side_by_side = True`` may be called in several threads at once.
+    One that has a method ``patiently`` beside ``embed``, which makes the same of a text, may be called by it
+    in several threads at once: for texts that nobody waits for.
     """
 
     @property
