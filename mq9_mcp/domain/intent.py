@@ -33,7 +33,19 @@ class Candidate(NamedTuple):
 
     agent: Agent
     match: Match
-    why_not: str  # why it cannot get the message, empty if it can
+    fits: bool  # well enough to get the message
+
+    @property
+    def able(self) -> bool:
+        """Whether it can get the message."""
+        return self.fits and self.agent.status != "offline"
+
+    @property
+    def why_not(self) -> str:
+        """Why it cannot get the message, empty if it can."""
+        if self.able:
+            return ""
+        return "is offline" if self.agent.status == "offline" else self.match.reason
 
     @property
     def order(self) -> tuple[float, str]:
@@ -127,7 +139,8 @@ def candidates(plan: Plan, intent: Intent, ranking: Mapping[str, Match], caller:
             continue
         if not may_send(caller, plan.state.mailboxes[agent.mailbox]) or not _wanted(agent, intent):
             continue
-        found.append(Candidate(agent, match, _why_not(agent, match, intent)))
+        named = intent.skill is not None  # whoever names the skill need not describe it
+        found.append(Candidate(agent, match, match.fits or named))
     found.sort(key=lambda one: one.order)
     return found
 
@@ -136,7 +149,7 @@ def choose(plan: Plan, intent: Intent) -> Choice | Refused:
     """Who gets the message; or why nobody does."""
     assert plan.ask.intents is not None, "the broker ranks before this is decided"
     found = candidates(plan, intent, plan.ask.intents[intent.text], plan.caller)
-    able = [one for one in found if not one.why_not]
+    able = [one for one in found if one.able]
     if not able:
         return nobody(intent, found)
     best, near = best_of(able)
@@ -178,14 +191,6 @@ def _wanted(agent: Agent, intent: Intent) -> bool:
     if intent.skill is not None and skill_named(agent, intent.skill) is None:
         return False
     return not intent.tags or any(tag in intent.tags for skill in agent.skills for tag in skill.tags)
-
-
-def _why_not(agent: Agent, match: Match, intent: Intent) -> str:
-    if agent.status == "offline":
-        return "is offline"
-    if not match.fits and intent.skill is None:  # whoever names the skill need not describe it
-        return match.reason
-    return ""
 
 
 def _reason(best: Candidate, near: list[Candidate]) -> str:

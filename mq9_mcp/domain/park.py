@@ -155,7 +155,7 @@ def _taker(plan: Plan, events: dict[int, Unparked], mail: Mail) -> tuple[Mailbox
     ranking = plan.ask.intents.get(wish.text, {})
     intent = IntentArguments(text=wish.text, tags=list(wish.tags), skill=wish.skill)
     caller = Caller(wish.principal, wish.agent)
-    able = [one for one in candidates(plan, intent, ranking, caller) if not one.why_not]
+    able = [one for one in candidates(plan, intent, ranking, caller) if one.able]
     mailboxes = plan.state.mailboxes
     free = [one for one in able if _takes(plan, events, mailboxes[one.agent.mailbox], mail, wish)]
     if not free:

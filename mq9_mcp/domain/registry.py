@@ -79,12 +79,13 @@ UNKNOWN = Standing(0, 0, 60_000)
 class Match(NamedTuple):
     """How well an agent fits a text: 0 to 1, why, and the id of the skill that fits best.
 
+    ``why`` is made text only where it is told: many agents are looked at, few are named.
     ``fits`` is whether that is enough to send it work unasked; ``meaning`` is the cosine of that skill,
     ``needed`` the least that counts with so many ``examples``, ``keywords`` the share of words in common.
     """
 
     score: float
-    reason: str
+    why: object
     skill: str | None
     fits: bool = True
     meaning: float | None = None  # None where keywords alone rank
@@ -92,6 +93,11 @@ class Match(NamedTuple):
     needed: float = 0.0
     examples: int = 0
     standing: Standing = UNKNOWN
+
+    @property
+    def reason(self) -> str:
+        """Why, in words."""
+        return str(self.why)
 
 
 class Heartbeat(NamedTuple):

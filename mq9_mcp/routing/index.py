@@ -253,4 +253,4 @@ class AgentIndex:
 
 
 def _said(ranking: dict[str, Match], how: str) -> dict[str, Match]:
-    return {agent: one._replace(reason=f"{one.reason}; {how}") for agent, one in ranking.items()}
+    return {agent: one._replace(why=f"{one.reason}; {how}") for agent, one in ranking.items()}

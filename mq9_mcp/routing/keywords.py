@@ -8,7 +8,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from itertools import accumulate
 from math import log
 from typing import NamedTuple
@@ -24,8 +24,16 @@ NAME, TAG, TEXT = 3, 2, 1  # how much a word counts by where it stands
 ENOUGH = 0.3  # the least score that counts as fitting where keywords alone rank
 SAID_MOST = 3  # how much a word counts at most in one skill, however often it is said there
 SHOWN_MAX = 5  # words that a reason names
+MANY = 1_024  # cards that have a word: where more do, it is quicker to look into a card than into their list
 SHOWN, HEAD = 1, 2  # marks of words that stand in the card, in its name or description
 NOTHING: Placed = {}
+
+
+class Asked(NamedTuple):
+    """The words of a text and what each says, the rarest first; and the sum that a perfect card reaches."""
+
+    worth: dict[str, float]
+    perfect: float
 
 
 class Words(NamedTuple):
@@ -132,32 +140,42 @@ class Keywords:
 
     def rank(self, text: str) -> dict[str, Match]:
         """Every agent that has a word of ``text``, with its score above 0 and up to 1."""
-        worth = self._asked(text)
+        asked = self.asked(text)
+        worth = asked.worth
         slots = set().union(*(self._places.get(word, ()) for word in worth))
         ranking = {}
         for agent in sorted(self._agents[slot] for slot in slots):
             entry = self._entries[agent]
             places = entry.places(worth)
-            score = self._share(worth, entry, places)
+            score = self._share(asked, entry, places)
             if score > 0:
                 ranking[agent] = _match(entry, worth, places, score)
         return ranking
 
-    def look(self, text: str, agents: Iterable[str]) -> dict[str, Words]:
-        """How much of ``text`` stands in the cards of these agents, and the words that a reason names."""
-        worth = self._asked(text)
+    def look(self, asked: Asked, agents: Collection[str]) -> dict[str, Words]:
+        """How much of a text stands in the cards of these agents, and the words that a reason names."""
         found = {}
-        for agent in agents:
+        for agent, may_have in zip(agents, self._may_have(asked, agents), strict=True):
             entry = self._entries[agent]
-            places = entry.places(worth)
+            places = entry.places(may_have)
             shown = [word for word, place in places.items() if entry.marks[place]]
-            found[agent] = Words(self._share(worth, entry, places), shown[:SHOWN_MAX])
+            found[agent] = Words(self._share(asked, entry, places), shown[:SHOWN_MAX])
         return found
 
-    def rare(self, text: str, most: int) -> list[str]:
+    def _may_have(self, asked: Asked, agents: Iterable[str]) -> Iterable[list[str]]:
+        """Which words may stand in each card: what many have is looked for in each that is asked about."""
+        found: dict[int, list[str]] = {self._slots[agent]: [] for agent in agents}
+        for word in asked.worth:
+            slots = self._places.get(word, ())
+            for slot in slots if len(slots) <= MANY else found:
+                if slot in found:
+                    found[slot].append(word)
+        return found.values()
+
+    def rare(self, asked: Asked, most: int) -> list[str]:
         """The agents that have the most of what few have: of the words which at most ``most`` agents have."""
         sums: dict[int, float] = defaultdict(float)
-        for word, much in self._asked(text).items():
+        for word, much in asked.worth.items():
             slots = self._places.get(word, ())
             if len(slots) <= most:
                 for slot in slots:
@@ -165,24 +183,24 @@ class Keywords:
         order = sorted((-much, self._agents[slot]) for slot, much in sums.items())
         return [agent for _, agent in order[:most]]
 
-    def _asked(self, text: str) -> dict[str, float]:
-        """The words of a text and what each says, the rarest first."""
+    def asked(self, text: str) -> Asked:
+        """What is asked for: it holds until a card comes or goes."""
         worth = {word: self._worth(word) for word in words(text)}
-        return dict(sorted(worth.items(), key=lambda one: (-one[1], one[0])))
+        perfect = (1 + SATURATION) * sum(worth.values()) or 1.0
+        return Asked(dict(sorted(worth.items(), key=lambda one: (-one[1], one[0]))), perfect)
 
     def _worth(self, word: str) -> float:
         """A word that few cards have says more."""
         total, having = len(self._entries), len(self._places.get(word, ()))
         return log(1 + (total - having + 0.5) / (having + 0.5))
 
-    def _share(self, worth: dict[str, float], entry: _Entry, places: dict[str, int]) -> float:
-        perfect = (1 + SATURATION) * sum(worth.values()) or 1.0
+    def _share(self, asked: Asked, entry: _Entry, places: dict[str, int]) -> float:
         long = 1 - LENGTH_SHARE + LENGTH_SHARE * (entry.length * len(self._entries) / (self._length or 1))
         sum_ = 0.0
         for word, place in places.items():
             count = entry.counts[place]
-            sum_ += worth[word] * (count * (1 + SATURATION) / (count + SATURATION * long))
-        return round(sum_ / perfect, 4)
+            sum_ += asked.worth[word] * (count * (1 + SATURATION) / (count + SATURATION * long))
+        return round(sum_ / asked.perfect, 4)
 
 
 def _match(entry: _Entry, worth: dict[str, float], places: dict[str, int], score: float) -> Match:

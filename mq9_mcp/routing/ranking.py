@@ -14,7 +14,6 @@ from mq9_mcp.routing.contest import (
     REQUESTS_MAX,
     SERVED_MAX,
     SKILLS_MAX,
-    Served,
     alone,
     contest,
     word_marks,
@@ -62,10 +61,11 @@ class Ranking:
         """
         if compared is None or compared.version != self.skills.version:
             compared = self.skills.cosines(query)
-        chosen = dict.fromkeys([*self.skills.nearest(compared, NEAREST), *keywords.rare(text, NEAREST)])
-        near = {agent: self.skills.near(agent, compared) for agent in chosen if agent in self.skills}
+        asked = keywords.asked(text)
+        chosen = dict.fromkeys([*self.skills.nearest(compared, NEAREST), *keywords.rare(asked, NEAREST)])
+        near = self.skills.near([agent for agent in chosen if agent in self.skills], compared)
         served = self._served(text, query, near)
-        said = keywords.look(text, near)
+        said = keywords.look(asked, near)
         return {
             agent: _match(one, said[agent], served.weight, served.of.get(agent, NO_SHARES))
             for agent, one in near.items()
@@ -85,19 +85,19 @@ class Ranking:
             if shaped >= least
         ]
         places: list[tuple[str, int]] = []
-        sides: list[Served] = []
-        room, examples = REQUESTS_MAX, 0
+        skills: list[Place] = []
+        room = REQUESTS_MAX
         for _, agent, number in sorted(every)[:SKILLS_MAX]:
             skill = near[agent].skills[number]
-            side = skill.served if skill.served is not None else alone(self.skills.vector(skill))
-            room -= min(len(side.vectors), SERVED_MAX)
+            room -= min(1 + skill.examples, SERVED_MAX)
             if room < 0:
                 break
             places.append((agent, number))
-            sides.append(side)
-            examples += skill.examples
+            skills.append(skill)
+        examples = sum(skill.examples for skill in skills)
         if not examples:
             return Shares(0.0, {})
+        sides = [one.served or alone(self.skills.vector(one)) for one in skills]
         square = (examples / len(sides)) ** 2
         shares: dict[str, dict[int, float]] = {}
         found = contest(query, word_marks(text), sides)
@@ -118,26 +118,38 @@ def _match(near: Near, words: Words, weight: float, served: Mapping[int, float])
     nearness = (best + HEAD_SHARE * near.head) / (1 + HEAD_SHARE)
     score = (nearness + KEYWORD_SHARE * words.share) / (1 + KEYWORD_SHARE + weight)
     needed = enough(skill.examples)
+    name = skill.name if skill.id is not None else None
     return Match(
         score=round(min(max(score, 0.0), 1.0), DIGITS),
-        reason=_reason(skill, near.cosine, needed, served.get(number, 0.0), words.common),
+        why=_Why(name, skill.examples, near.cosine, needed, served.get(number, 0.0), words.common),
         skill=skill.id,
         fits=near.cosine >= needed,
-        meaning=round(near.cosine, DIGITS),
-        keywords=round(words.share, DIGITS),
-        needed=round(needed, DIGITS),
+        meaning=near.cosine,
+        keywords=words.share,
+        needed=needed,
         examples=skill.examples,
     )
 
 
-def _reason(skill: Place, cosine: float, needed: float, served: float, words: Sequence[str]) -> str:
-    """What speaks for the agent, and whether it is enough."""
-    what = f"skill {skill.name!r}" if skill.id is not None else "its name and description"
-    count = skill.examples
-    stand = f" ({count} example{'s' if count > 1 else ''})" if count else ""
-    said = f"means nearly the same as {what}" if cosine >= 0.7 else f"is near to {what}"
-    if cosine < needed:
-        said = f"is far from {what}"
-    shown = ", ".join(repr(word) for word in words)
-    like = f"; like what it serves and others do not: {served:.2f}" if served >= SERVED_SAID else ""
-    return f"{said}{stand}: {cosine:.2f} of {needed:.2f}{like}" + (f"; has {shown}" if shown else "")
+class _Why(NamedTuple):
+    """What speaks for an agent, and whether it is enough."""
+
+    skill: str | None  # its name; None for the card as a whole
+    examples: int
+    cosine: float
+    needed: float
+    served: float
+    words: Sequence[str]
+
+    def __str__(self) -> str:
+        what = f"skill {self.skill!r}" if self.skill is not None else "its name and description"
+        count = self.examples
+        stand = f" ({count} example{'s' if count > 1 else ''})" if count else ""
+        said = f"means nearly the same as {what}" if self.cosine >= 0.7 else f"is near to {what}"
+        if self.cosine < self.needed:
+            said = f"is far from {what}"
+        shown = ", ".join(repr(word) for word in self.words)
+        said += f"{stand}: {self.cosine:.2f} of {self.needed:.2f}"
+        if self.served >= SERVED_SAID:
+            said += f"; like what it serves and others do not: {self.served:.2f}"
+        return said + (f"; has {shown}" if shown else "")

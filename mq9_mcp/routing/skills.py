@@ -9,6 +9,7 @@ guess that gives way as examples come, so that no card gains much by it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -168,11 +169,19 @@ class SkillIndex:
         order = [(-best[slot], name) for slot in np.flatnonzero(best >= least) if (name := self._names[slot])]
         return [name for _, name in sorted(order)[:most]]
 
-    def near(self, agent: str, found: Cosines) -> Near:
-        """How near an agent is."""
-        one = self._agents[agent]
-        shaped: list[float] = found.shaped[one.places].tolist()
-        return Near(float(found.heads[one.head]), float(found.skills[one.places].max()), shaped, one.skills)
+    def near(self, agents: Sequence[str], found: Cosines) -> dict[str, Near]:
+        """How near these agents are."""
+        if not agents:
+            return {}
+        ones = [self._agents[agent] for agent in agents]
+        places = np.concatenate([one.places for one in ones])
+        ends = list(accumulate(len(one.places) for one in ones))
+        best = np.maximum.reduceat(found.skills[places], [0, *ends[:-1]]).tolist()
+        shaped = found.shaped[places].tolist()
+        return {
+            agent: Near(float(found.heads[one.head]), cosine, shaped[end - len(one.places) : end], one.skills)
+            for agent, one, cosine, end in zip(agents, ones, best, ends, strict=True)
+        }
 
     def vector(self, one: Place) -> Vectors:
         """The vector of a skill."""

@@ -108,7 +108,7 @@ def test_the_order_of_learning_and_what_was_forgotten_do_not_count() -> None:
         rng.shuffle(names)
         index.follow(object(), {name: encoded(name) for name in names})
         assert {
-            name: one._replace(reason=one.reason.removesuffix("; by keywords alone"))
+            name: one._replace(why=one.reason.removesuffix("; by keywords alone"))
             for name, one in asyncio.run(index.rank("refund an order in the rain")).items()
         } == expected
 

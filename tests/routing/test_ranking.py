@@ -99,7 +99,7 @@ def test_rows_are_used_again_and_grow() -> None:
     for name, one in known.items():
         compared = index.cosines(one)
         assert index.nearest(compared, 1) == [name]
-        near = index.near(name, compared)
+        near = index.near([name], compared)[name]
         assert near.cosine == pytest.approx(1, abs=1e-3)
         assert near.skills[near.shaped.index(max(near.shaped))].id == "s"
     assert sorted(index.nearest(index.cosines(known["a99"]), 10**6)) == sorted(known)
