@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,14 @@ def test_vectors_have_length_1_and_meaning(engine: MiniLM) -> None:
 def test_a_text_has_the_same_vector_in_any_company(engine: MiniLM) -> None:
     alone = engine.embed([REFUND])[0]
     assert np.array_equal(engine.embed(["x", REFUND, "A much longer text. " * 20])[1], alone)
+
+
+def test_a_text_has_the_same_vector_whoever_waits_for_it(engine: MiniLM) -> None:
+    texts = [REFUND, "", "日本の天気", "long words of many kinds " * 200]
+    with ThreadPoolExecutor(2) as pool:
+        patient = list(pool.map(lambda text: engine.patiently([text])[0], texts * 4))
+    for soon, later in zip(engine.embed(texts * 4), patient, strict=True):
+        assert soon.tobytes() == later.tobytes(), "however many threads share a calculation"
 
 
 def test_files_that_are_not_whole_are_not_loaded(tmp_path: Path) -> None:
