@@ -18,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from mq9_mcp.domain.errors import Mq9Error
 from mq9_mcp.doors.answer import RETRY_S, refusal
+from mq9_mcp.doors.cork import Corked
 from mq9_mcp.doors.guard import ADMITTED, HEALTH, SURPLUS, Load, too_many_calls
 from mq9_mcp.doors.head import Heads
 
@@ -51,6 +52,7 @@ class Wire(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin; one connection too many is told so with its first request."""
         super().connection_made(transport)
+        self.transport = Corked(transport, self.loop)
         self.load.connections = len(self.connections)
         surplus = self.load.connections - self.connections_max
         if surplus > SURPLUS_MAX:
