@@ -15,6 +15,7 @@ PING_S = 3  # common clients give up after 5 s of silence
 DISCONNECT = "http.disconnect"
 _encode = msgspec.json.Encoder().encode
 _PING = b": ping\r\n\r\n"
+_HEADS = "mq9.heads"  # where a request keeps them once they are read
 JSON = b"application/json"
 A2A_JSON = b"application/a2a+json"
 _EVENTS = (
@@ -111,10 +112,14 @@ def _hung_up(receive: Receive) -> bool:
 
 def heads(scope: Scope) -> dict[bytes, bytes]:
     """The headers of a request; of one that stands on several lines all of them, with commas between."""
+    known: dict[bytes, bytes] | None = scope.get(_HEADS)
+    if known is not None:
+        return known
     lines = scope["headers"]
     found: dict[bytes, bytes] = dict(lines)
     if len(found) < len(lines):
         found = {name: b",".join(value for key, value in lines if key == name) for name in found}
+    scope[_HEADS] = found
     return found
 
 

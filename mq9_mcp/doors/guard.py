@@ -51,7 +51,7 @@ class Load:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.calls_max = calls_max
-        self.calls_steady_max = calls_steady_max
+        self._few = min(calls_steady_max, calls_max)
         self.waiting = waiting
         self.listening: list[Callable[[], int]] = []  # what doors count of calls that only listen
         self._clock = clock
@@ -65,8 +65,11 @@ class Load:
 
     def full(self) -> bool:
         """There is no room for one more call."""
-        calls = self.calls + self.admitted - self.waiting() - sum(count() for count in self.listening)
-        if calls < self.calls_steady_max and calls < self.calls_max:
+        calls = self.calls + self.admitted
+        if calls < self._few:  # as most of the time: nobody needs to be counted out
+            return False
+        calls -= self.waiting() + sum(count() for count in self.listening)
+        if calls < self._few:
             return False
         now = self._clock()
         if now - self._busy_at > BURST_S:
