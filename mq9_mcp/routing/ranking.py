@@ -77,6 +77,8 @@ class Ranking:
 
     def _served(self, text: str, query: Vectors, near: Mapping[str, Near]) -> Shares:
         """What of the request is like what each of the nearest skills has served."""
+        if not any(one.examples for one in near.values()):
+            return Shares(0.0, {})
         [*_, least] = nlargest(SKILLS_MAX, (shaped for one in near.values() for shaped in one.shaped)) or [0]
         every = [
             (-shaped, agent, number)

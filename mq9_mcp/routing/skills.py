@@ -49,6 +49,7 @@ class Near(NamedTuple):
     cosine: float  # the highest of its skills, as the model has it
     shaped: list[float]  # the nearness of each of its skills
     skills: list[Place]
+    examples: int  # of all of them
 
 
 class Place(NamedTuple):
@@ -99,6 +100,7 @@ class _Agent(NamedTuple):
     head: int  # its place among the heads
     skills: list[Place]
     places: Array  # of its skills
+    examples: int
 
 
 class SkillIndex:
@@ -137,7 +139,8 @@ class SkillIndex:
             self._owners[place] = slot
             self._scale[place], self._shift[place] = _shape(row.centre)
             taken.append(Place(place, row.id, row.name, row.examples, row.served))
-        self._agents[agent] = _Agent(slot, taken, np.array([one.place for one in taken], np.intp))
+        places = np.array([one.place for one in taken], np.intp)
+        self._agents[agent] = _Agent(slot, taken, places, sum(one.examples for one in taken))
 
     def drop(self, agent: str) -> None:
         """The agent is gone."""
@@ -178,9 +181,10 @@ class SkillIndex:
         ends = list(accumulate(len(one.places) for one in ones))
         best = np.maximum.reduceat(found.skills[places], [0, *ends[:-1]]).tolist()
         shaped = found.shaped[places].tolist()
+        heads = found.heads[[one.head for one in ones]].tolist()
         return {
-            agent: Near(float(found.heads[one.head]), cosine, shaped[end - len(one.places) : end], one.skills)
-            for agent, one, cosine, end in zip(agents, ones, best, ends, strict=True)
+            agent: Near(head, cosine, shaped[end - len(one.places) : end], one.skills, one.examples)
+            for agent, one, head, cosine, end in zip(agents, ones, heads, best, ends, strict=True)
         }
 
     def vector(self, one: Place) -> Vectors:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 WORD_CHARACTERS_MAX = 100  # longer ones are no words; the model was trained so
-KNOWN_MAX = 50_000  # words whose pieces are remembered
+KNOWN_MAX = 50_000  # words, with the marks at them, whose pieces are remembered
 _BREAKS = "\t\n\r"
 # Scripts without spaces between words: each character stands alone.
 _IDEOGRAPHS = (
@@ -38,18 +39,19 @@ class WordPiece:
         numbers = [self._first]
         room = self._pieces_max - 1
         # No piece is made of more characters than a word may have: what lies behind is never read.
-        for word in _words(text[: self._pieces_max * WORD_CHARACTERS_MAX]):
-            numbers += self._pieces(word)
+        for chunk in _plain(text[: self._pieces_max * WORD_CHARACTERS_MAX]).split():
+            numbers += self._pieces(chunk)
             if len(numbers) >= room:
                 break
         return [*numbers[:room], self._last]
 
-    def _pieces(self, word: str) -> list[int]:
-        known = self._known.get(word)
+    def _pieces(self, chunk: str) -> list[int]:
+        known = self._known.get(chunk)
         if known is None:
-            known = self._cut(word)
-            if len(self._known) < KNOWN_MAX:
-                self._known[word] = known
+            words = islice(_words(chunk), self._pieces_max)  # each has a piece at least
+            known = [number for word in words for number in self._cut(word)]
+            if len(self._known) < KNOWN_MAX and len(chunk) <= WORD_CHARACTERS_MAX:
+                self._known[chunk] = known
         return known
 
     def _cut(self, word: str) -> list[int]:
@@ -70,23 +72,26 @@ class WordPiece:
         return numbers
 
 
-def _words(text: str) -> Iterator[str]:
-    """Words without accents in small letters; each punctuation mark and ideograph is one."""
-    for chunk in "".join(map(_plain, text)).split():
-        bare = "".join(c for c in unicodedata.normalize("NFD", chunk) if unicodedata.category(c) != "Mn")
-        begin, lowered = 0, bare.lower()
-        for index, character in enumerate(lowered):
-            if _is_mark(character):
-                if begin < index:
-                    yield lowered[begin:index]
-                yield character
-                begin = index + 1
-        if begin < len(lowered):
-            yield lowered[begin:]
+def _words(chunk: str) -> Iterator[str]:
+    """The words of what stands between spaces, without accents in small letters; each mark is one."""
+    bare = "".join(c for c in unicodedata.normalize("NFD", chunk) if unicodedata.category(c) != "Mn")
+    begin, lowered = 0, bare.lower()
+    for index, character in enumerate(lowered):
+        if _is_mark(character):
+            if begin < index:
+                yield lowered[begin:index]
+            yield character
+            begin = index + 1
+    if begin < len(lowered):
+        yield lowered[begin:]
 
 
-def _plain(character: str) -> str:
-    """The character as words are cut from it: nothing for a control, between spaces for an ideograph."""
+def _plain(text: str) -> str:
+    """The text as it is cut into words: without controls, with spaces around ideographs."""
+    return text if text.isascii() and text.isprintable() else "".join(map(_plain_character, text))
+
+
+def _plain_character(character: str) -> str:
     if character.isascii():
         return character if character.isprintable() or character in _BREAKS else ""
     code = ord(character)
