@@ -17,8 +17,8 @@ import numpy.typing as npt
 from mq9_mcp.routing.seam import Vectors
 from mq9_mcp.routing.words import words
 
-SKILLS_MAX, REQUESTS_MAX = 12, 256  # that meet in a contest: one takes 2.5 ms at most
-SERVED_MAX = 64  # of one skill, those nearest to the request
+SKILLS_MAX = 12  # that meet in a contest
+SERVED_MAX = 16  # examples of one, those nearest to the request: a contest of so many takes 2 ms
 SHARPNESS = 3.0  # how fast likeness in meaning fades
 WORDS_SHARE = 0.3  # how much words count beside meaning
 DOUBT = 0.2  # how far single examples are trusted: less with more of it

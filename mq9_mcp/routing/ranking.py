@@ -11,8 +11,6 @@ from typing import NamedTuple
 
 from mq9_mcp.domain.registry import Match
 from mq9_mcp.routing.contest import (
-    REQUESTS_MAX,
-    SERVED_MAX,
     SKILLS_MAX,
     alone,
     contest,
@@ -20,7 +18,7 @@ from mq9_mcp.routing.contest import (
 )
 from mq9_mcp.routing.keywords import Keywords, Words
 from mq9_mcp.routing.seam import Vectors
-from mq9_mcp.routing.skills import HEAD_SHARE, Cosines, Near, Place, SkillIndex
+from mq9_mcp.routing.skills import HEAD_SHARE, Cosines, Near, SkillIndex
 
 NEAREST = 64  # agents that are looked at closely: by meaning so many, by their words some more
 KEYWORD_SHARE = 0.4  # what a request whose words all stand in a card adds to its nearness
@@ -86,16 +84,8 @@ class Ranking:
             for number, shaped in enumerate(one.shaped)
             if shaped >= least
         ]
-        places: list[tuple[str, int]] = []
-        skills: list[Place] = []
-        room = REQUESTS_MAX
-        for _, agent, number in sorted(every)[:SKILLS_MAX]:
-            skill = near[agent].skills[number]
-            room -= min(1 + skill.examples, SERVED_MAX)
-            if room < 0:
-                break
-            places.append((agent, number))
-            skills.append(skill)
+        places = [(agent, number) for _, agent, number in sorted(every)[:SKILLS_MAX]]
+        skills = [near[agent].skills[number] for agent, number in places]
         examples = sum(skill.examples for skill in skills)
         if not examples:
             return Shares(0.0, {})
