@@ -18,10 +18,13 @@ import numpy as np
 
 from benchmarks.routing_data import Asked, Trial, clinc150, livemcpbench, metatool
 from benchmarks.table import Row, machine, write_markdown
+from mq9_mcp.domain.names import LOCAL
+from mq9_mcp.domain.outcome import Outcome, learnt_requests
 from mq9_mcp.domain.registry import Match
 from mq9_mcp.routing.cards import read_card, texts_of
 from mq9_mcp.routing.embedding import MiniLM
 from mq9_mcp.routing.keywords import Keywords
+from mq9_mcp.routing.learnt import placed_by_meaning, with_learnt
 from mq9_mcp.routing.ranking import Ranking
 from mq9_mcp.routing.seam import Vectors
 from mq9_mcp.routing.skills import skill_rows
@@ -61,15 +64,22 @@ class Score(NamedTuple):
 
 
 def rank(trial: Trial, memory: Memory) -> Callable[[str], dict[str, Match]]:
-    """The ranking over the agents of a trial."""
+    """The ranking over the agents of a trial; they learn of what they served as a broker's agents do."""
     keywords, ranking = Keywords(), Ranking(384)
     for name, raw in trial.cards.items():
         card = read_card(msgspec.json.encode(raw).decode())
         texts = texts_of(card)
-        vectors = {text: memory.embed([text])[0] for text in texts.all()}
-        ranking.skills.put(name, vectors[texts.head], skill_rows(texts, vectors))
-        keywords.learn(name, card)
+        learnt = learnt_requests(served(name, text) for text in trial.past.get(name, ()))
+        vectors = {text: memory.embed([text])[0] for text in [*texts.all(), *learnt]}
+        placed = placed_by_meaning(texts, vectors, learnt)
+        ranking.skills.put(name, vectors[texts.head], skill_rows(with_learnt(texts, placed), vectors))
+        keywords.learn(name, card, placed)
     return lambda text: ranking.rank(text, memory.embed([text])[0], keywords)
+
+
+def served(agent: str, text: str) -> Outcome:
+    """A task that the agent completed, asked by the one client of the trial."""
+    return Outcome(agent, "client", LOCAL, LOCAL, False, True, 1_000, text)
 
 
 def score(trial: Trial, memory: Memory, most: int | None, seed: int) -> Score:
@@ -149,7 +159,8 @@ def measure(data: Path, most: int | None) -> Iterable[Found]:
     for examples, goal in ((0, 57), (3, 66), (10, 72), (50, 82)):
         trials = [metatool(data, examples, seed, past=examples == 50) for seed in SEEDS]
         scores = [score(trial, memory, most, seed) for trial, seed in zip(trials, SEEDS, strict=True)]
-        yield Found(f"MetaTool, {examples} examples", _mean(scores), goal)
+        what = "past requests" if examples == 50 else "examples"
+        yield Found(f"MetaTool, {examples} {what}", _mean(scores), goal)
     for examples, goal in ((0, 85), (5, 95), (10, 96)):
         scores = [score(clinc150(data, examples, seed), memory, most, seed) for seed in SEEDS]
         yield Found(f"CLINC150, {examples} examples", _mean(scores), goal)

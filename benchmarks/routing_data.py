@@ -6,6 +6,7 @@ import gzip
 import json
 import random
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,10 +22,11 @@ class Asked(NamedTuple):
 
 
 class Trial(NamedTuple):
-    """Agents by name with their cards, and requests."""
+    """Agents by name with their cards, requests, and requests that agents served before, the newest first."""
 
     cards: dict[str, Row]
     requests: list[Asked]
+    past: Mapping[str, Sequence[str]] = {}
 
 
 def rows(folder: Path, name: str) -> list[Row]:
@@ -40,23 +42,27 @@ def rows(folder: Path, name: str) -> list[Row]:
 def metatool(data: Path, examples: int, seed: int, past: bool = False) -> Trial:
     """Requests for one of 199 tools; ``examples`` of each tool's requests stand in its card.
 
-    With ``past`` at most half of a tool's requests do, so that none is left without requests to be asked.
+    With ``past`` they were served before instead, at most half of a tool's requests, so that none is left
+    without requests to be asked.
     """
     cards = {row["name"]: _bare(row) for row in rows(data / "metatool", "cards")}
     by_tool: dict[str, list[str]] = defaultdict(list)
     for row in rows(data / "metatool", "queries_dev"):
         by_tool[row["gold"][0]].append(row["query"])
     requests = []
+    served: dict[str, Sequence[str]] = {}
     rng = random.Random(seed)
     for name, card in cards.items():
         texts = sorted(by_tool[name])
         rng.shuffle(texts)
         count = min(examples, len(texts) // 2 if past else max(0, len(texts) - 1))
-        if count:
+        if past:
+            served[name] = texts[:count]
+        elif count:
             skill = {"id": "all", "name": name, "description": card["description"]}
             card["skills"] = [{**skill, "examples": texts[:count]}]
         requests += [Asked(text, frozenset({name})) for text in texts[count:]]
-    return Trial(cards, requests)
+    return Trial(cards, requests, served)
 
 
 def livemcpbench(data: Path, part: str) -> Trial:

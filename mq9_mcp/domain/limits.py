@@ -82,10 +82,12 @@ LIMITS: dict[str, Limit] = {
     "skill_tags_max": Limit(32, "tags a skill", "Cards from elsewhere have more tags than messages."),
     "skill_examples_max": Limit(64, "examples a skill", "Beyond it examples do not find better."),
     "learnt_requests_max": Limit(
-        48, "requests an agent", "What was done of late; more examples find hardly better."
+        50, "requests an agent", "What was done of late; more examples find hardly better."
     ),
     "learnt_asker_requests_max": Limit(
-        24, "requests of one asker", "Nobody alone says what an agent is known for."
+        24,
+        "requests of one asker",
+        "One asker takes no more of the room while others want it.",
     ),
     "learnt_request_characters_max": Limit(
         1_000, "characters", "A model reads the first 256 pieces of words."

@@ -1,12 +1,12 @@
 """What ended tasks teach of the agents that worked on them: which requests they serve, how well, how fast.
 
-It counts who asked: a few askers cannot fill an agent's memory, and nobody teaches of the agent he is.
+It counts who asked: no asker takes the room that others want, and nobody teaches of the agent he is.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from mq9_mcp.domain.limits import limit
@@ -51,24 +51,32 @@ def counts(outcome: Outcome) -> bool:
 def learnt_requests(outcomes: Iterable[Outcome]) -> list[str]:
     """The requests that an agent is known by: those completed of late, each once, few of one asker.
 
-    ``outcomes`` are one agent's, the newest first.
+    ``outcomes`` are one agent's, the newest first. More of one asker fill what others leave free.
     """
-    found: dict[str, str] = {}
-    asked: Counter[str] = Counter()
+    served: dict[str, Outcome] = {}
     for one in outcomes:
         text = " ".join(one.text.split())[:CHARACTERS_MAX]
+        if one.completed and text:
+            served.setdefault(text.casefold(), one._replace(text=text))
+    few: list[str] = []
+    more: list[str] = []
+    for number, one in _numbered(served.values()):
+        (few if number <= OF_ASKER_MAX else more).append(one.text)
+    return [*few, *more][:REQUESTS_MAX]
+
+
+def _numbered(outcomes: Iterable[Outcome]) -> Iterator[tuple[int, Outcome]]:
+    """Each with its number among those of its asker; a principal with many agents is one asker."""
+    asked: Counter[str] = Counter()
+    for one in outcomes:
         who = one.asker if one.principal == LOCAL else one.principal
-        if not one.completed or not text or text.casefold() in found or asked[who] >= OF_ASKER_MAX:
-            continue
         asked[who] += 1
-        found[text.casefold()] = text
-        if len(found) == REQUESTS_MAX:
-            break
-    return list(found.values())
+        yield asked[who], one
 
 
-def standing(outcomes: Sequence[Outcome]) -> Standing:
-    """How the agent of these outcomes did."""
-    times = sorted(one.took_ms for one in outcomes if one.completed)
+def standing(outcomes: Iterable[Outcome]) -> Standing:
+    """How the agent of these outcomes did; few of one asker count."""
+    known = [one for number, one in _numbered(outcomes) if number <= OF_ASKER_MAX]
+    times = sorted(one.took_ms for one in known if one.completed)
     middle = times[len(times) // 2] if times else UNKNOWN.took_ms
-    return Standing(len(times), len(outcomes) - len(times), middle)
+    return Standing(len(times), len(known) - len(times), middle)

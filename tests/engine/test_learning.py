@@ -131,6 +131,24 @@ def test_only_the_latest_ended_tasks_of_an_agent_count(tmp_path: Path) -> None:
     run(body, tmp_path)
 
 
+def test_an_asker_of_much_takes_no_room_from_others(tmp_path: Path) -> None:
+    most = limit("outcomes_max")
+
+    async def body(desk: MeaningDesk) -> None:
+        await register(desk, CARDS)
+        for number in range(3):
+            await done(desk, "ledger", f"old bill {number}", asker="bob")
+        for number in range(most):
+            await done(desk, "ledger", f"bill {number}")
+        found = (await desk.broker.engine.outcomes(0, ["ledger"])).of
+        asked = [one.text for one in found]
+        assert asked[:-3] == [f"bill {number}" for number in reversed(range(3, most))]
+        assert asked[-3:] == ["old bill 2", "old bill 1", "old bill 0"], "they outlast a hundred newer ones"
+        assert len(learnt_requests(found)) == limit("learnt_requests_max")
+
+    run(body, tmp_path)
+
+
 def test_what_is_far_from_the_card_teaches_nothing(tmp_path: Path) -> None:
     """An accomplice gives the weather's agent other people's work; its card does not speak of it."""
 
@@ -198,12 +216,17 @@ def test_memory_is_bounded_and_no_asker_fills_it() -> None:
     alone, most = limit("learnt_asker_requests_max"), limit("learnt_requests_max")
     flood = [outcome(f"flood {n}", asker="mallory") for n in range(200)]
     mixed = [outcome(f"work {n}", asker=f"asker{n % 5}") for n in range(100)]
-    assert len(learnt_requests(flood)) == alone
+    assert learnt_requests(flood) == [f"flood {n}" for n in range(most)], "nobody else wants the room"
     learnt = learnt_requests([*flood, *mixed])
     assert len(learnt) == most
     assert sum(text.startswith("flood") for text in learnt) == alone
     many = [outcome(f"flood {n}", asker=f"face{n}", principal="acme", verified=True) for n in range(200)]
-    assert len(learnt_requests(many)) == alone, "a principal with many agents is one asker"
+    others = [outcome(f"work {n}", asker="bob") for n in range(10)]
+    learnt = learnt_requests([*many, *others])
+    assert learnt[alone : alone + 10] == [one.text for one in others], (
+        "many agents of a principal are one asker"
+    )
+    assert len(learnt) == most
     assert learnt_requests([outcome("One  thing"), outcome("one thing "), outcome(" \n")]) == ["One thing"]
     assert len(learnt_requests([outcome("x" * 9999)])[0]) == limit("learnt_request_characters_max")
 
@@ -223,3 +246,5 @@ def test_standing_is_the_share_and_the_median() -> None:
     failed = [outcome("x", completed=False, took_ms=9)]
     assert standing([*done, *failed])[:] == (3, 1, 1000)
     assert standing([]).success == 0.5
+    friend = [outcome(f"{n}", asker="friend") for n in range(90)]
+    assert standing([*friend, *failed]).completed == limit("learnt_asker_requests_max"), "few of a friend"

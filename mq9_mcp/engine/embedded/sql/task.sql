@@ -83,18 +83,20 @@ select number, happened_at, kind, state, who, message, reason, detail from (
 
 -- name: outcomes
 with of_askers as (
-    select t.id, t.mailbox, t.owner, t.asker, t.principal, t.state, t.created_at, t.ended_at, t.first
+    select
+        t.id, t.mailbox, t.owner, t.asker, t.principal, t.state, t.created_at, t.ended_at, t.first,
+        row_number() over (
+            partition by t.mailbox, t.principal, case when t.principal = $local then t.asker end
+            order by t.ended_at desc, t.first desc
+        ) as of_asker
     from tasks t
     join agents a on a.name = t.mailbox and a.mailbox = cast(json_extract(t.record, '$.mailbox') as bigint)
     where list_contains($states, t.state)
         and t.mailbox in (select mailbox from tasks where ended_at >= $after union select unnest($agents))
-    qualify row_number() over (
-        partition by t.mailbox, t.principal, case when t.principal = $local then t.asker end
-        order by t.ended_at desc, t.first desc
-    ) <= $of_asker
 ), of_agents as (
-    select * from of_askers
-    qualify row_number() over (partition by mailbox order by ended_at desc, first desc) <= $of_agent
+    select * from of_askers qualify row_number() over (
+        partition by mailbox order by of_asker > $of_asker, ended_at desc, first desc
+    ) <= $of_agent
 )
 select
     n.mailbox, n.owner, n.asker, n.principal, n.state, n.created_at, n.ended_at,
