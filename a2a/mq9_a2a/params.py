@@ -181,16 +181,10 @@ def read_params(method: str, given: Any) -> Params:
 
 
 def _usual(message: Said) -> None:
-    parts = [part for part in message.parts or () if not _is_text(part)]
-    if parts:
-        if not all(part.keys() <= _PART for part in parts):
+    if message.parts:
+        if not all(part.keys() <= _PART for part in message.parts):
             raise msgspec.ValidationError("a field that nobody here knows")
-        check_parts(None, parts)
-
-
-def _is_text(part: dict[str, Any]) -> bool:
-    """A text and nothing else, as most parts are: there is no other way to write it."""
-    return len(part) == 1 and isinstance(part.get("text"), str)
+        check_parts(None, message.parts)
 
 
 def _converted(kind: type[P], given: dict[str, Any]) -> P:

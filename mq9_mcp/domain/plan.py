@@ -131,6 +131,7 @@ class Plan:
         self.parking = 0  # messages that this plan parks
         self.parked = -1  # that the sender had parked before, once counted
         self.followed = False  # tasks have followed what this plan does to their messages
+        self.request: str | None = None  # names the client's request that this plan answers, once it is known
         self.repeats = False  # an ack with task updates that was done before
         self.completing: set[int] | None = None  # work messages that this call acks with a reply
 

@@ -51,7 +51,7 @@ def repeated(plan: Plan, command: TaskRequest) -> Task | None:
     if mailbox is None and command.intent is None:
         return None
     parts = check_parts(command.text, command.parts)
-    key = request_key(plan.caller, command, parts)
+    key = plan.request = request_key(plan.caller, command, parts)
     id = plan.state.requests.get(place_of(mailbox.number if mailbox is not None else 0, key))
     task = plan.state.tasks.get(id) if id is not None else None
     if task is None or task.state not in REPEATABLE or command.task not in (True, task.id):

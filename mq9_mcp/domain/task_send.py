@@ -119,9 +119,9 @@ def stored(
 
 
 def _request(plan: Plan, message: MessageArguments) -> str | None:
-    return (
-        request_key(plan.caller, message, message.parts or []) if isinstance(message, TaskRequest) else None
-    )
+    if not isinstance(message, TaskRequest):
+        return None
+    return plan.request or request_key(plan.caller, message, message.parts or [])
 
 
 def _check_follow_up(task: Task, message: MessageArguments) -> None:
