@@ -6,7 +6,7 @@ import asyncio
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -197,6 +197,37 @@ def test_a_message_to_a_task_at_work_is_the_next_call(server: Server) -> None:
         assert [one.get_user_input() for one in agent.contexts] == ["wait", "ask", "tom"]
 
     run(server, test, "l-follow")
+
+
+def test_a_message_that_a_late_reply_brings_is_heard_before_the_task_ends(server: Server) -> None:
+    """It was told to a waiting fetch, whose reply comes after all that the executor did."""
+
+    async def test(asker: Asker, agent: Agent, listener: Listener) -> None:
+        told, late = asyncio.Event(), asyncio.Event()
+        call = listener.client.call
+
+        async def slow(command: str, arguments: Mapping[str, Any]) -> Any:
+            reply = await call(command, arguments)
+            if command == "mailbox_fetch" and reply.get("follow_ups"):
+                told.set()
+                await late.wait()
+            return reply
+
+        listener.client.call = slow  # type: ignore[method-assign]
+        first = await asker.ask("hello")  # whoever fetches from now on is slow
+        assert isinstance(first, Message)
+        task = await asker.ask("wait", at_once=True)
+        await agent.begun.wait()
+        await asker.ask("ask", task.id, at_once=True)
+        await told.wait()
+        agent.go_on.set()
+        known = await asker.ends(task.id)
+        assert (state(known), text(known)) == ("input-required", "which cat?")
+        late.set()
+        assert state(await asker.ask("tom", task.id)) == "completed"
+        assert [one.get_user_input() for one in agent.contexts] == ["hello", "wait", "ask", "tom"]
+
+    run(server, test, "l-late")
 
 
 def test_cancel_is_told_to_the_executor(server: Server) -> None:

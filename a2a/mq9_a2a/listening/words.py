@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import takewhile
 from typing import Any
 
 from a2a.auth.user import User
@@ -62,6 +63,14 @@ def request_of(task: str, message: Mapping[str, Any]) -> pb.Message:
     about = {"id": task, "session": message["session"], "asker": message["from"]}
     read: pb.Message = ParseDict(message_of(about, entry), pb.Message())
     return read
+
+
+def said_meanwhile(task: View, job: Job) -> list[View]:
+    """What the asker of ``task`` said under the lease of ``job``, whether a reply has told it yet or not."""
+    since = takewhile(lambda entry: entry["kind"] != "leased", reversed(task["history"]))
+    said = [one for one in since if one["kind"] == "follow_up"]
+    about = {"session": task["session"], "verified": job.message["verified"]}
+    return [{**one, **about, "id": one["message"]} for one in reversed(said)]
 
 
 def shown(task: View) -> View:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from a2a.server.agent_execution import AgentExecutor
@@ -50,6 +50,8 @@ class Work:
         self.over = False
         self._alone: bool | None = None  # whether it answers with a message alone
         self._question: Question | None = None
+        self._unanswered: list[Mapping[str, Any]] = []  # follow-ups that are to be calls
+        self._heard: set[Any] = set()  # ids of those and of the ones that were
         self._new = job.attempt == 1 and job.question is None
 
     async def run(self) -> None:
@@ -65,29 +67,35 @@ class Work:
 
     async def _run(self) -> None:
         message: Mapping[str, Any] = self.job.answer or self.job.message
-        done = 0
         while True:
             await self._execute(message)
-            while not self.over and done == len(self.job.follow_ups):
-                await self._end(done > 0)
+            while not self.over and not self._hear_follow_ups(self.job.follow_ups):
+                await self._end()
             if self.over:
                 return
             await self._say_question()
-            message, done = self.job.follow_ups[done], done + 1
+            message = self._unanswered.pop(0)
 
-    async def _end(self, answered: bool) -> None:
+    def _hear_follow_ups(self, messages: Iterable[Mapping[str, Any]]) -> bool:
+        """True if the asker has said what the executor was not called with yet."""
+        fresh = [one for one in messages if one["id"] not in self._heard]
+        self._heard.update(one["id"] for one in fresh)
+        self._unanswered += fresh
+        return bool(self._unanswered)
+
+    async def _end(self) -> None:
         """The executor returned: so ends the task, unless its asker has said something that nobody heard."""
         if self._question is None and self._alone is None:
             raise Wrong("The agent ended without an answer.")
-        known = len(self.job.follow_ups)
         # What was answered does not come again with the next lease.
-        fields = {"checkpoint": self.job.checkpoint_value or {}} if answered else {}
-        version = (await self.job.update(**fields))["task"]["version"]
-        if len(self.job.follow_ups) > known:
+        fields = {"checkpoint": self.job.checkpoint_value or {}} if self._heard else {}
+        await self.job.update(**fields)
+        task = await self._task()  # knows of more than the replies that have come so far
+        if self._hear_follow_ups([*self.job.follow_ups, *words.said_meanwhile(task, self.job)]):
             return
         state, parts = ("completed", []) if self._question is None else self._question[:2]
         try:
-            await self.job.end(state, parts or None, expected_version=version)
+            await self.job.end(state, parts or None, expected_version=task["version"])
         except Refused as error:
             if error.code != "VERSION_CONFLICT":
                 raise
