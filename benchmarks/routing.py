@@ -61,6 +61,7 @@ class Score(NamedTuple):
     refused: float  # requests out of scope that are not
     refused_at_kept: float  # the same with the threshold at which KEPT of those in scope pass
     skill_at_kept: float  # requests in scope that pass that threshold and find the right skill
+    skill_of_kept: float  # of those that pass it, the ones that find the right skill
 
 
 def rank(trial: Trial, memory: Memory) -> Callable[[str], dict[str, Match]]:
@@ -94,13 +95,15 @@ def score(trial: Trial, memory: Memory, most: int | None, seed: int) -> Score:
     skills = [_skill(made) == one.skill for one, made in zip(inside, found, strict=True)]
     strange = [_lead(ranked(one.text)) for one in requests if not one.right]
     least = sorted(leads)[int(len(leads) * (1 - KEPT))]
+    near = [right for lead, right in zip(leads, skills, strict=True) if lead >= least]
     return Score(
         _percent(place < 1 for place in places),
         _percent(place < 3 for place in places),
         _percent(lead >= 0 for lead in leads),
         _percent(lead < 0 for lead in strange),
         _percent(lead < least for lead in strange),
-        _percent(lead >= least and right for lead, right in zip(leads, skills, strict=True)),
+        100 * sum(near) / len(leads),
+        _percent(near),
     )
 
 
@@ -139,14 +142,23 @@ class Found(NamedTuple):
         return self.score.refused == self.score.refused
 
     def goals(self) -> tuple[str, str]:
-        """What is to be reached where 95% are kept, as the table shows it."""
+        """What is to be reached where 95% are kept, as the table shows it: right skills, and refusals."""
         return (" (84)", " (77)") if self.name == WITH_GOALS else ("", "")
 
 
 WITH_GOALS = "CLINC150, 5 examples"
 HEAD = (
     "| requests | first (goal) | among three | kept | out of scope refused "
-    "| at 95% kept: right skill (goal) | out of scope refused (goal) |"
+    "| at 95% kept: right skill, of the kept (goal), of all (goal) | out of scope refused (goal) |"
+)
+
+
+METATOOL = (  # name, most requests of a tool that are given, share of them that was served before, goal
+    ("0 examples", 0, 0, 57),
+    ("3 examples", 3, 0, 66),
+    ("10 examples", 10, 0, 72),
+    ("half of the requests past, 50 an agent at most", 50, 0.5, 82),
+    ("four fifths of the requests past, 41 an agent in the mean", 1_000, 0.8, 82),
 )
 
 
@@ -156,11 +168,10 @@ def measure(data: Path, most: int | None) -> Iterable[Found]:
     for part, goal in (("steps", 77), ("tasks", 63)):
         made = score(livemcpbench(data, part), memory, most, 1)
         yield Found(f"LiveMCPBench, {part}", made, goal)
-    for examples, goal in ((0, 57), (3, 66), (10, 72), (50, 82)):
-        trials = [metatool(data, examples, seed, past=examples == 50) for seed in SEEDS]
+    for name, examples, past, goal in METATOOL:
+        trials = [metatool(data, examples, seed, past) for seed in SEEDS]
         scores = [score(trial, memory, most, seed) for trial, seed in zip(trials, SEEDS, strict=True)]
-        what = "past requests" if examples == 50 else "examples"
-        yield Found(f"MetaTool, {examples} {what}", _mean(scores), goal)
+        yield Found(f"MetaTool, {name}", _mean(scores), goal)
     for examples, goal in ((0, 85), (5, 95), (10, 96)):
         scores = [score(clinc150(data, examples, seed), memory, most, seed) for seed in SEEDS]
         yield Found(f"CLINC150, {examples} examples", _mean(scores), goal)
@@ -173,14 +184,13 @@ def rows(found: Found) -> list[Row]:
     told = [Row(f"{found.name}: right agent first", figure, f"{found.goal}%", made.first >= found.goal)]
     if found.name == WITH_GOALS:
         kept = f"{found.name}, 95% kept"
+        parts = (
+            ("right skill, of the kept", made.skill_of_kept, 84),
+            ("right skill, of all", made.skill_at_kept, 84),
+            ("out of scope refused", made.refused_at_kept, 77),
+        )
         told += [
-            Row(f"{kept}: right skill", f"{made.skill_at_kept:.1f}%", "84%", made.skill_at_kept >= 84),
-            Row(
-                f"{kept}: out of scope refused",
-                f"{made.refused_at_kept:.1f}%",
-                "77%",
-                made.refused_at_kept >= 77,
-            ),
+            Row(f"{kept}: {what}", f"{part:.1f}%", f"{goal}%", part >= goal) for what, part, goal in parts
         ]
     return told
 
@@ -194,7 +204,7 @@ def _line(found: Found) -> str:
     parts = [found.name, f"{made.first:.1f} ({found.goal})", f"{made.among_three:.1f}", f"{made.kept:.0f}"]
     if found.has_strangers:
         skill, refused = found.goals()
-        parts += [f"{made.refused:.0f}", f"{made.skill_at_kept:.1f}{skill}"]
+        parts += [f"{made.refused:.0f}", f"{made.skill_of_kept:.1f}{skill}, {made.skill_at_kept:.1f}{skill}"]
         parts += [f"{made.refused_at_kept:.1f}{refused}"]
     return f"| {' | '.join([*parts, '', '', ''][:7])} |"
 

@@ -39,11 +39,11 @@ def rows(folder: Path, name: str) -> list[Row]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def metatool(data: Path, examples: int, seed: int, past: bool = False) -> Trial:
+def metatool(data: Path, examples: int, seed: int, past: float = 0) -> Trial:
     """Requests for one of 199 tools; ``examples`` of each tool's requests stand in its card.
 
-    With ``past`` they were served before instead, at most half of a tool's requests, so that none is left
-    without requests to be asked.
+    With ``past`` they were served before instead, at most that share of a tool's requests, so that none is
+    left without requests to be asked.
     """
     cards = {row["name"]: _bare(row) for row in rows(data / "metatool", "cards")}
     by_tool: dict[str, list[str]] = defaultdict(list)
@@ -55,7 +55,7 @@ def metatool(data: Path, examples: int, seed: int, past: bool = False) -> Trial:
     for name, card in cards.items():
         texts = sorted(by_tool[name])
         rng.shuffle(texts)
-        count = min(examples, len(texts) // 2 if past else max(0, len(texts) - 1))
+        count = min(examples, int(len(texts) * past) if past else max(0, len(texts) - 1))
         if past:
             served[name] = texts[:count]
         elif count:

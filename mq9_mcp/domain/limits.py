@@ -82,7 +82,7 @@ LIMITS: dict[str, Limit] = {
     "skill_tags_max": Limit(32, "tags a skill", "Cards from elsewhere have more tags than messages."),
     "skill_examples_max": Limit(64, "examples a skill", "Beyond it examples do not find better."),
     "learnt_requests_max": Limit(
-        50, "requests an agent", "What was done of late; more examples find hardly better."
+        150, "requests an agent", "What was done of late; more examples find hardly better."
     ),
     "learnt_asker_requests_max": Limit(
         24,
@@ -92,7 +92,7 @@ LIMITS: dict[str, Limit] = {
     "learnt_request_characters_max": Limit(
         1_000, "characters", "A model reads the first 256 pieces of words."
     ),
-    "outcomes_max": Limit(100, "ended tasks an agent", "How it did of late, not long ago."),
+    "outcomes_max": Limit(200, "ended tasks an agent", "How it did of late, not long ago."),
     "discover_text_characters_max": Limit(
         2_000, "characters", "A request in words; a paragraph describes any."
     ),

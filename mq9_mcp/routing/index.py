@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # numpy is slow to import: it comes with the engine, after th
 log = logging.getLogger("mq9.routing")
 FEW, FEW_WAIT_S = 8, 1.0  # agents that are waited for until they are embedded, and how long
 APART, TRIES = 4_096, 3  # skills that are compared on the event loop, and how often it is tried off it
+NEWS_SHARE = 16  # few requests are learnt one by one; of many it costs more than one tells
 TOGETHER = 8  # agents whose vectors are looked for and kept in one go
 ONLY_KEYWORDS = "by keywords alone"
 
@@ -83,8 +84,11 @@ class AgentIndex:
         return new
 
     def learn(self, agent: str, requests: Sequence[str]) -> None:
-        """A registered agent has served these requests; what it served before counts no more."""
-        if agent not in self._cards or self._learnt.get(agent, ()) == tuple(requests):
+        """A registered agent has served these requests; what it served before counts no more.
+
+        Until a share of ``1 / NEWS_SHARE`` is new it stays with what it has learnt.
+        """
+        if agent not in self._cards or not _enough_news(self._learnt.get(agent, ()), requests):
             return
         self._learnt[agent] = tuple(requests)
         self._take_in(agent, self._to_embed.get(agent, False))
@@ -250,6 +254,11 @@ class AgentIndex:
         if self._ranking is None:
             self._ranking = Ranking(len(head))
         self._ranking.skills.put(agent, head, skill_rows(texts, vectors))
+
+
+def _enough_news(known: Sequence[str], requests: Sequence[str]) -> bool:
+    fresh = len({*requests}.difference(known))
+    return len(requests) < len(known) or fresh * NEWS_SHARE > len(known)
 
 
 def _said(ranking: dict[str, Match], how: str) -> dict[str, Match]:

@@ -44,12 +44,12 @@ def placed_by_meaning(texts: CardTexts, vectors: Mapping[str, Vectors], requests
 
     from mq9_mcp.routing.skills import skill_rows
 
-    skills = np.stack([row.vector for row in skill_rows(texts, vectors)])
+    asked = np.stack([vectors[request] for request in requests])
+    skills = [row.vector for row in skill_rows(texts, vectors)]
+    near = np.stack([np.add.reduce(asked * skill, axis=1, dtype=np.float64) for skill in skills])
     placed: dict[int, list[str]] = defaultdict(list)
-    for request in requests:
-        near = [float(np.add.reduce(one * vectors[request], dtype=np.float64)) for one in skills]
-        best = max(range(len(near)), key=lambda number: (near[number], -number))
-        if near[best] >= LEAST and request not in texts.skills[best].examples:
+    for request, best, most in zip(requests, near.argmax(0).tolist(), near.max(0).tolist(), strict=True):
+        if most >= LEAST and request not in texts.skills[best].examples:
             placed[best].append(request)
     return placed
 

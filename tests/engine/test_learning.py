@@ -7,10 +7,12 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from mq9_mcp.domain.limits import limit
 from mq9_mcp.domain.outcome import Outcome, counts, learnt_requests, standing
+from mq9_mcp.routing.index import NEWS_SHARE, AgentIndex
 from tests.engine.cards import Card, short, skill
 from tests.routing.meaning import OFFICE, Bag, MeaningDesk, register
 
@@ -215,7 +217,7 @@ def outcome(text: str, **more: Any) -> Outcome:
 def test_memory_is_bounded_and_no_asker_fills_it() -> None:
     alone, most = limit("learnt_asker_requests_max"), limit("learnt_requests_max")
     flood = [outcome(f"flood {n}", asker="mallory") for n in range(200)]
-    mixed = [outcome(f"work {n}", asker=f"asker{n % 5}") for n in range(100)]
+    mixed = [outcome(f"work {n}", asker=f"asker{n % 8}") for n in range(most)]
     assert learnt_requests(flood) == [f"flood {n}" for n in range(most)], "nobody else wants the room"
     learnt = learnt_requests([*flood, *mixed])
     assert len(learnt) == most
@@ -229,6 +231,25 @@ def test_memory_is_bounded_and_no_asker_fills_it() -> None:
     assert len(learnt) == most
     assert learnt_requests([outcome("One  thing"), outcome("one thing "), outcome(" \n")]) == ["One thing"]
     assert len(learnt_requests([outcome("x" * 9999)])[0]) == limit("learnt_request_characters_max")
+
+
+def test_many_requests_are_learnt_anew_once_enough_of_them_is_new() -> None:
+    index = AgentIndex()
+    card = {**CARDS["ledger"], "skills": [{**one, "id": "books"} for one in CARDS["ledger"]["skills"]]}
+    index.follow(object(), {"ledger": msgspec.json.encode(card).decode()})
+    few = [f"bill {n}" for n in range(NEWS_SHARE - 1)]
+    for more in range(1, NEWS_SHARE):
+        index.learn("ledger", few[:more])
+        assert index.learnt["ledger"] == tuple(few[:more]), "few count one by one"
+    many = [f"bill {n}" for n in range(3 * NEWS_SHARE)]
+    index.learn("ledger", many)
+    for new, learnt in ((0, False), (3, False), (4, True)):
+        index.learn("ledger", [*[f"new {n}" for n in range(new)], *many][: len(many)])
+        assert ("new 0" in index.learnt["ledger"]) is learnt
+    index.learn("ledger", many[:40])
+    assert index.learnt["ledger"] == tuple(many[:40]), "what is gone is forgotten at once"
+    index.learn("ledger", [])
+    assert index.learnt["ledger"] == ()
 
 
 def test_strangers_and_the_agent_itself_do_not_count() -> None:

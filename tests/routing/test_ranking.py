@@ -11,7 +11,7 @@ import pytest
 
 from mq9_mcp.domain.registry import Match
 from mq9_mcp.routing.cards import read_card, spoken, texts_of
-from mq9_mcp.routing.contest import WIDTH, Served, contest
+from mq9_mcp.routing.contest import MARK_MOST, WIDTH, Served, contest, word_marks
 from mq9_mcp.routing.keywords import Keywords
 from mq9_mcp.routing.ranking import KEYWORD_SHARE, Ranking, enough
 from mq9_mcp.routing.skills import ROWS_FIRST, SkillIndex, skill_row, skill_rows
@@ -144,13 +144,22 @@ def test_a_contest_is_fair_to_those_who_say_the_same_often() -> None:
 
     one, other = near(np.eye(384, dtype=np.float32)[0], 1), near(np.eye(384, dtype=np.float32)[1], 1)
     asked = (one[0] + other[0]) / np.float32(np.linalg.norm(one[0] + other[0]))
-    marks = np.zeros(WIDTH, np.float32)
+    marks = np.zeros(WIDTH, np.int8)
 
     def side(rows: Any) -> Served:
-        return Served(rows, np.zeros((len(rows), WIDTH), np.float32))
+        return Served(rows, np.zeros((len(rows), WIDTH), np.int8))
 
     even = contest(asked, marks, [side(one), side(other)])
     loud = contest(asked, marks, [side(np.repeat(one, 60, 0)), side(other)])
     assert even[0] == pytest.approx(even[1], abs=1e-6)
     assert loud[0] - even[0] < 0.1, "sixty copies say hardly more than one"
     assert contest(asked, marks, [side(np.repeat(one, 500, 0)), side(other)]) == pytest.approx(loud, abs=0.05)
+
+
+def test_a_word_mark_stays_within_a_byte() -> None:
+    """A text of 100,000 different words: many stand at each of the 256 places."""
+    one, many = word_marks("invoice"), word_marks(" ".join(f"word{n}" for n in range(100_000)))
+    assert sorted(one.tolist()) in ([0] * (WIDTH - 1) + [1], [-1] + [0] * (WIDTH - 1))
+    assert (one.dtype.name, many.dtype.name) == ("int8", "int8")
+    assert np.abs(many.astype(int)).max() <= MARK_MOST
+    assert not word_marks("").any()
