@@ -42,7 +42,7 @@ from mq9_mcp.engine.base import Listener
 from mq9_mcp.engine.embedded import prepare
 from mq9_mcp.engine.embedded.disk import Disk
 from mq9_mcp.engine.embedded.housekeeping import JOURNAL_BYTES, Housekeeping
-from mq9_mcp.engine.embedded.journal import SEGMENT_BYTES, not_written
+from mq9_mcp.engine.embedded.journal import SEGMENT_BYTES, Batch, not_written
 from mq9_mcp.engine.embedded.notices import tell
 from mq9_mcp.engine.embedded.reading import ReadingStore
 from mq9_mcp.engine.embedded.reads import FROM_TABLES
@@ -66,6 +66,9 @@ class _Nobody:
     """The listener before a broker takes the place."""
 
     waits: Collection[str] = ()
+
+    def stored(self) -> None:
+        """Nobody looks ahead."""
 
     def arrived(self, address: str, count: int, group: str | None = None) -> None:
         """Nobody waits."""
@@ -108,12 +111,17 @@ class EmbeddedEngine(ReadingStore):
         self.commit(plan)
         await self.durable()
 
+    def _committed(self, batch: Batch) -> None:
+        super()._committed(batch)
+        self.listener.stored()
+
     def drop_segments(self) -> None:
         """Delete segments that nobody needs."""
         self.house.drop_segments(self)
 
     def recovered(self) -> None:
         """Whoever waits looks again: the state is another one."""
+        self.listener.stored()
         for mailbox in self.state.mailboxes.values():
             self.listener.arrived(mailbox.address, mailbox.unsettled)
 
