@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from mq9_mcp.domain import events as e
-from mq9_mcp.domain.delivery import Delivery, DeliveryState
+from mq9_mcp.domain.delivery import LEASED, WAITING, Delivery
 from mq9_mcp.domain.limits import limit
 from mq9_mcp.domain.log import OUTSIDE
 from mq9_mcp.domain.state import Group, Mailbox, State, key_counts
@@ -73,11 +73,11 @@ def let_go(group: Group, mail: e.Mail) -> None:
     if delivery is None:
         if group.line.waits_in_log(mail):
             group.line.drop(mail, waiting=True)
-    elif delivery.state is DeliveryState.LEASED:
+    elif delivery.state is LEASED:
         group.leased -= 1
         group.line.drop(mail, waiting=False)
     else:
-        group.line.drop(mail, waiting=delivery.state is DeliveryState.WAITING)
+        group.line.drop(mail, waiting=delivery.state is WAITING)
 
 
 def end_messages(state: State, mailbox: Mailbox, ids: Iterable[int], at: int) -> None:
@@ -86,7 +86,7 @@ def end_messages(state: State, mailbox: Mailbox, ids: Iterable[int], at: int) ->
         mail = state.mails[id]
         for group in mailbox.groups.values():
             let_go(group, mail)
-        state.settle(mail, at)
+        state.settle(mailbox, [mail], at)
 
 
 def supersede(mailbox: Mailbox, mail: e.Mail, state: str) -> None:
@@ -94,7 +94,7 @@ def supersede(mailbox: Mailbox, mail: e.Mail, state: str) -> None:
     mailbox.ending[mail.id] = state
     for group in mailbox.groups.values():
         delivery = group.open.get(mail.id)
-        if delivery is None or delivery.state is not DeliveryState.LEASED:
+        if delivery is None or delivery.state is not LEASED:
             let_go(group, mail)
 
 
@@ -198,7 +198,7 @@ def remove(state: State, mail: e.Mail) -> None:
     mailbox = state.mailboxes[mail.mailbox]
     for group in mailbox.groups.values():
         let_go(group, mail)
-    state.forget(mail)
+    state.forget(mailbox, [mail])
 
 
 def _redriven(state: State, event: e.Redriven) -> None:

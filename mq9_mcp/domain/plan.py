@@ -13,7 +13,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from mq9_mcp.domain.access import may_send
-from mq9_mcp.domain.delivery import DeliveryState
+from mq9_mcp.domain.delivery import LEASED
 from mq9_mcp.domain.errors import Refused
 from mq9_mcp.domain.events import DedupKey, Event, Mail, MailboxCreated, SessionRecord, Settings
 from mq9_mcp.domain.push_target import Push
@@ -294,4 +294,4 @@ class Plan:
         if outcome is not None:
             return outcome == "extend"
         delivery = group.open.get(mail.id)
-        return delivery is not None and delivery.state is DeliveryState.LEASED
+        return delivery is not None and delivery.state is LEASED

@@ -11,7 +11,7 @@ import msgspec
 from mq9_mcp.domain.clock import seconds, wire_time
 from mq9_mcp.domain.commands import AckItem, MailboxAck, MessageArguments
 from mq9_mcp.domain.dead import backoff_ms, dead_letters_full_ms, die, exhausted
-from mq9_mcp.domain.delivery import Delivery, DeliveryState, Step, next_state
+from mq9_mcp.domain.delivery import LEASED, Delivery, Step, next_state
 from mq9_mcp.domain.errors import Refused
 from mq9_mcp.domain.events import Acked, Closed, Extended, Mail, Nacked, Released, Settlement
 from mq9_mcp.domain.limits import limit
@@ -139,7 +139,7 @@ def _settle(plan: Plan, settling: _Settling, item: AckItem) -> dict[str, Any]:
         if earlier != item.outcome:
             raise _lost(item, f"this call settles it with {earlier!r} already")
         return result
-    if delivery.state is not DeliveryState.LEASED:
+    if delivery.state is not LEASED:
         past = (delivery.past or {}).get(secret)
         if past is not None and past.name == item.outcome:
             settling.repeated.append(past.receipts)
@@ -197,7 +197,7 @@ def _repeat_settled(plan: Plan, item: AckItem, group: int, message: int, secret:
 def _repeat_past(plan: Plan, item: AckItem, delivery: Delivery, secret: str) -> str | None:
     past = (delivery.past or {}).get(secret)
     if past is None or delivery.principal != plan.caller.principal:
-        why = "the message was leased again" if delivery.state is DeliveryState.LEASED else "it was replaced"
+        why = "the message was leased again" if delivery.state is LEASED else "it was replaced"
         raise _lost(item, why, delivery)
     if past.name != item.outcome:
         raise _lost(item, f"{past.name} stands", delivery, stands=past.name)
