@@ -42,6 +42,10 @@ class Line:
         """A message joined the log."""
         self.free[mail.tier] += 1
 
+    def add_all(self, mails: list[Mail]) -> None:
+        """Messages of one tier joined the log."""
+        self.free[mails[0].tier] += len(mails)
+
     def waits_in_log(self, mail: Mail) -> bool:
         """True if the group has not touched the message in the log yet."""
         return mail.place >= self.cursors[mail.tier] and mail.id not in self.ahead

@@ -45,11 +45,6 @@ class Log:
         found: Iterator[Mail] = filter(None, mails)
         return found
 
-    def take_out(self, place: int) -> None:
-        """Leave a hole at ``place``."""
-        self.mails[place - self.base] = None
-        self.holes += 1
-
     def tidy(self) -> bool:
         """Cut the front off where it is holes by now.
 
@@ -89,9 +84,18 @@ class Logs:
                     index = self.indexes[mail.tier][key] = Log()
                 index.mails.append(mail)
 
+    def extend(self, mails: list[Mail]) -> None:
+        """Put messages of one tier, none with tags or a session, at its end."""
+        log = self.tiers[mails[0].tier]
+        for place, mail in enumerate(mails, log.end):
+            mail.place = place
+        log.mails.extend(mails)
+
     def remove(self, mail: Mail) -> None:
-        """Take a message out for good; its tier wants to be tidied then."""
-        self.tiers[mail.tier].take_out(mail.place)
+        """Take a message out for good and leave a hole; its tier wants to be tidied then."""
+        log = self.tiers[mail.tier]
+        log.mails[mail.place - log.base] = None
+        log.holes += 1
         mail.place = GONE
         if mail.tags is not None or mail.session is not None:
             for key in index_keys(mail):

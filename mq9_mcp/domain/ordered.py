@@ -54,6 +54,11 @@ class OrderedLine:
         if not line.busy and line.ids[0] == mail.id:
             heappush(self.ranks, (mail.tier, mail.visible_at, mail.id, name))
 
+    def add_all(self, mails: list[Mail]) -> None:
+        """Messages became visible."""
+        for mail in mails:
+            self.add(mail)
+
     def take(self, mail: Mail) -> None:
         """A waiting message goes out; its session is busy."""
         self.waiting.remove(mail.id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from hmac import compare_digest
 from typing import Any, NamedTuple
 
@@ -29,14 +29,15 @@ _USES = {"nack": ("delay_s", "reason"), "extend": ("lease_s",), "reject": ("reas
 class _Settling:
     """What the items of one call have decided so far."""
 
-    def __init__(self, together: bool) -> None:
-        self.together = together  # all or none
+    together = False  # all or none
+    replied: Set[int | None] = frozenset()  # messages that the send of this call answers
+    updated: Set[str] = frozenset()  # leases whose tasks this call ends
+
+    def __init__(self) -> None:
         self.acked: dict[int, Acked] = {}  # by group: the event that further acks may join
         self.done: dict[tuple[int, int], str] = {}  # (group, message): outcome within this call
         self.messages: set[int] = set()
         self.repeated: list[str | None] = []  # receipts stored with repeated outcomes
-        self.replied: set[int | None] = set()  # messages that the send of this call answers
-        self.updated: set[str] = set()  # leases whose tasks this call ends
 
 
 class _Item(NamedTuple):
@@ -53,18 +54,18 @@ class _Item(NamedTuple):
 
 def decide_ack(plan: Plan, command: MailboxAck) -> dict[str, Any]:
     """Settle the items; the reply is ``{results, receipts?}``. With ``send`` it is all or none."""
-    settling = _Settling(together=command.send is not None or command.tasks is not None)
-    settling.updated = {one.lease for one in command.tasks or () if one.state not in (None, *GOES_ON)}
-    sends = command.send if isinstance(command.send, list) else [command.send] if command.send else []
-    settling.replied = {message.in_reply_to for message in sends}
-    results = []
-    for index, item in enumerate(command.items):
-        _check_item(item, index)
+    settling = _Settling()
+    if command.send is not None or command.tasks is not None:
+        _settle_together(settling, command)
+    results: list[dict[str, Any]] = []
+    for item in command.items:
+        if not (item.delay_s is item.lease_s is None and item.reason is item.description is None):
+            _check_uses(item, len(results))
         try:
             results.append(_settle(plan, settling, item))
         except Refused as refusal:
             if settling.together:
-                refusal.details["index"] = index
+                refusal.details["index"] = len(results)
                 raise
             results.append(_failure(item, refusal))
     reply: dict[str, Any] = {"results": results}
@@ -76,10 +77,16 @@ def decide_ack(plan: Plan, command: MailboxAck) -> dict[str, Any]:
     return reply
 
 
-def _check_item(item: AckItem, index: int) -> None:
+def _settle_together(settling: _Settling, command: MailboxAck) -> None:
+    """What a call does beside settling: then it is all or none."""
+    settling.together = True
+    settling.updated = {one.lease for one in command.tasks or () if one.state not in (None, *GOES_ON)}
+    sends = command.send if isinstance(command.send, list) else [command.send] if command.send else []
+    settling.replied = {message.in_reply_to for message in sends}
+
+
+def _check_uses(item: AckItem, index: int) -> None:
     """Arguments that the outcome has no use for are refused, not ignored."""
-    if item.delay_s is item.lease_s is None and item.reason is item.description is None:
-        return
     uses = _USES.get(item.outcome, ())
     for name in ("delay_s", "lease_s", "reason", "description"):
         if getattr(item, name) is not None and name not in uses:
