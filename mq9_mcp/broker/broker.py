@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator
 from random import random
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -90,14 +90,19 @@ class Broker:
         """Time, a fresh secret and chance for one command."""
         return Ask(self.clock.now(), next(self._secrets), random())
 
-    async def call(self, caller: Caller, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        """Execute the command ``name`` with arguments as the wire has them; raises ``Mq9Error``."""
+    def call(
+        self, caller: Caller, name: str, arguments: dict[str, Any]
+    ) -> Coroutine[Any, Any, dict[str, Any]]:
+        """Execute the command ``name`` with arguments as the wire has them; await it. Raises ``Mq9Error``."""
         try:
             command = read_arguments(name, arguments)
         except Mq9Error as error:
-            self.tally.refused(name, error)
-            raise
-        return await self.execute(caller, command)
+            return self._refuse(name, error)
+        return self.execute(caller, command)
+
+    async def _refuse(self, name: str, error: Mq9Error) -> dict[str, Any]:
+        self.tally.refused(name, error)
+        raise error
 
     async def execute(self, caller: Caller, command: Command) -> dict[str, Any]:
         """Execute a command; the reply rests on nothing that is not on disk. Raises ``Mq9Error``."""
@@ -124,7 +129,9 @@ class Broker:
             raise
         finally:
             self.tally.add(type(command), outcome, None if waiting else perf_counter() - begin)
-            self._ended()
+            self._calls -= 1
+            if self.stopping:
+                self._stop_on()
 
     async def _prepare_and_execute(self, caller: Caller, command: Command) -> dict[str, Any]:
         """Execute a command that may need something of others before, or teach them something."""
@@ -159,12 +166,13 @@ class Broker:
         try:
             yield
         finally:
-            self._ended()
+            self._calls -= 1
+            if self.stopping:
+                self._stop_on()
 
-    def _ended(self) -> None:
-        """A call ended; a stop may go on."""
-        self._calls -= 1
-        if self.stopping and not self._calls:
+    def _stop_on(self) -> None:
+        """A call of a stopping broker ended; the stop goes on after the last one."""
+        if not self._calls:
             self._idle.set()
 
     def _look_ahead(self) -> None:

@@ -16,5 +16,4 @@ def secrets() -> Iterator[str]:
 
 
 def _draw() -> list[str]:
-    drawn, width = os.urandom(SECRET_BYTES * _DRAWN).hex(), 2 * SECRET_BYTES
-    return [drawn[at : at + width] for at in range(0, len(drawn), width)]
+    return os.urandom(SECRET_BYTES * _DRAWN).hex(" ", SECRET_BYTES).split(" ")

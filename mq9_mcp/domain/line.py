@@ -123,11 +123,11 @@ class Line:
 
     def candidates(self, wish: Filter) -> Iterator[Mail]:
         """What may be delivered, best first."""
-        busy = []
+        free, returned, busy = self.free, self.returned, []
         for tier in UP_TO[wish.lowest_tier]:
-            if self.free[tier] or self.returned[tier]:
+            if free[tier] or returned[tier]:
                 busy.append(tier)
-        if wish.everything and len(busy) == 1 and not self.ahead and not self.returned[busy[0]]:
+        if wish.everything and len(busy) == 1 and not self.ahead and not returned[busy[0]]:
             return self.logs.tiers[busy[0]].since(self.cursors[busy[0]])
         return self._of_tiers(busy, wish)
 

@@ -133,7 +133,7 @@ class Plan:
         self._mailboxes: dict[str, Mailbox] = {}  # that this plan makes, by address
         self._messages = state.next_message
         self._groups = state.next_group
-        self._added: dict[int, list[int]] = {}  # messages and bytes by mailbox
+        self._held: dict[int, list[int]] = {}  # by mailbox: messages and bytes in it after this plan
 
     @cached_property
     def settled(self) -> set[tuple[int, int]]:
@@ -239,24 +239,25 @@ class Plan:
 
     def count(self, mailbox: Mailbox, messages: int, size: int) -> None:
         """Note what this plan adds to a mailbox, or takes from it."""
-        added = self._added.get(mailbox.number)
-        if added is None:
-            self._added[mailbox.number] = [messages, size]
-        else:
-            added[0] += messages
-            added[1] += size
+        held = self._held.get(mailbox.number) or self._hold(mailbox)
+        held[0] += messages
+        held[1] += size
 
-    def full(self, mailbox: Mailbox, size: int) -> Refused | None:
-        """The refusal if one more message of ``size`` bytes is over the mailbox's quota."""
-        settings, messages, held = mailbox.settings, mailbox.unsettled, mailbox.unsettled_bytes
-        added = self._added.get(mailbox.number)
-        if added is not None:
-            messages, held = messages + added[0], held + added[1]
+    def _hold(self, mailbox: Mailbox) -> list[int]:
+        """Begin to count what a mailbox holds, with the settled mail that a group will read again."""
+        held = self._held[mailbox.number] = [mailbox.unsettled, mailbox.unsettled_bytes]
         for group in mailbox.groups.values():
             if group.history is not None:
                 again = mailbox.history()
-                messages, held = messages + again[0], held + again[1]
+                held[0] += again[0]
+                held[1] += again[1]
                 break
+        return held
+
+    def full(self, mailbox: Mailbox, size: int) -> Refused | None:
+        """The refusal if one more message of ``size`` bytes is over the mailbox's quota."""
+        settings = mailbox.settings
+        messages, held = self._held.get(mailbox.number) or self._hold(mailbox)
         if messages < settings.messages_max and held + size <= settings.bytes_max:
             return None
         name = "messages_max" if messages >= settings.messages_max else "bytes_max"
