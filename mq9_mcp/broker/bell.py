@@ -57,6 +57,12 @@ class Bell:
         self._followed = followed
         self._followers: dict[str, list[asyncio.Event]] = {}
         self.pushing: Callable[[str], None] | None = None  # told of every task that moves
+        self.storing: Callable[[], None] | None = None  # told of every commit
+
+    def stored(self) -> None:
+        """Tell the broker that changes are on disk."""
+        if self.storing is not None:
+            self.storing()
 
     def arrived(self, address: str, count: int, group: str | None = None) -> None:
         """Wake as many waiters as there are new messages, in ``group`` or in every group."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator
+from random import random
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from mq9_mcp.broker.secret import secrets
 from mq9_mcp.broker.stream import Stream
 from mq9_mcp.broker.tally import FAULT, HUNG_UP, OK, Tally
 from mq9_mcp.broker.tasks import follow_task, wait_for_task
-from mq9_mcp.domain.commands import AgentRegister, Command, MailboxFetch, MailboxSend
+from mq9_mcp.domain.commands import AgentRegister, Command, MailboxAck, MailboxFetch, MailboxSend
 from mq9_mcp.domain.errors import Mq9Error, Unavailable
 from mq9_mcp.domain.plan import Ask
 from mq9_mcp.domain.push_commands import PushRequest, PushSet
@@ -37,6 +37,13 @@ UPKEEP_MS = 500  # retention looks at what has grown at least so often
 WAITING_MAX = 4_096
 CheckUrl = Callable[[Place], Awaitable[None]]
 PUSHES = frozenset({PushSet, PushRequest, TaskRequest})
+
+# The commands that most calls are, and whether one of them only needs to be decided.
+_PLAIN: dict[type[Command], Callable[[Any], bool]] = {
+    MailboxSend: lambda send: send.wait_for is None and send.intent is None and send.messages is None,
+    MailboxFetch: lambda fetch: not fetch.wait_s,
+    MailboxAck: lambda ack: ack.send is None and ack.tasks is None,
+}
 
 
 class Broker:
@@ -67,6 +74,7 @@ class Broker:
         self._draining = asyncio.Event()
         self.agents = Agents(engine, fetch_card, describe, self._draining, encoder)
         self.parking = Parking(self)
+        self.bell.storing = self._look_ahead
         self._check_url = check_url
         self._stop = False
         self._looks_at = 0  # when the upkeep looks next
@@ -80,16 +88,21 @@ class Broker:
 
     def ask(self) -> Ask:
         """Time, a fresh secret and chance for one command."""
-        return Ask(self.clock.now(), next(self._secrets), random.random())
+        return Ask(self.clock.now(), next(self._secrets), random())
 
-    async def call(self, caller: Caller, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        """Execute the command ``name`` with arguments as the wire has them; raises ``Mq9Error``."""
+    def call(
+        self, caller: Caller, name: str, arguments: dict[str, Any]
+    ) -> Coroutine[Any, Any, dict[str, Any]]:
+        """Execute the command ``name`` with arguments as the wire has them; await it. Raises ``Mq9Error``."""
         try:
             command = read_arguments(name, arguments)
         except Mq9Error as error:
-            self.tally.refused(name, error)
-            raise
-        return await self.execute(caller, command)
+            return self._refuse(name, error)
+        return self.execute(caller, command)
+
+    async def _refuse(self, name: str, error: Mq9Error) -> dict[str, Any]:
+        self.tally.refused(name, error)
+        raise error
 
     async def execute(self, caller: Caller, command: Command) -> dict[str, Any]:
         """Execute a command; the reply rests on nothing that is not on disk. Raises ``Mq9Error``."""
@@ -99,20 +112,13 @@ class Broker:
         try:
             if self.stopping:
                 raise stopping()
-            waiting = waits(command)
-            if waiting:
+            plain = _PLAIN.get(type(command))
+            if plain is not None and plain(command):
+                reply = await self.engine.execute(caller, command, self.ask())
+            elif waiting := waits(command):
                 reply = await self._wait(caller, command)
             else:
-                ask = self.ask()
-                if type(command) in PUSHES:
-                    await self._check_push(command)
-                if prepared(command):
-                    await self.agents.prepare(command, ask)
-                reply = await self.engine.execute(caller, command, ask)
-                if type(command) is AgentRegister:
-                    self.agents.follow_soon()
-                elif teaches(command):
-                    self.agents.learn_soon()
+                reply = await self._prepare_and_execute(caller, command)
             outcome = OK
             return reply
         except Mq9Error as error:
@@ -123,7 +129,23 @@ class Broker:
             raise
         finally:
             self.tally.add(type(command), outcome, None if waiting else perf_counter() - begin)
-            self._ended()
+            self._calls -= 1
+            if self.stopping:
+                self._stop_on()
+
+    async def _prepare_and_execute(self, caller: Caller, command: Command) -> dict[str, Any]:
+        """Execute a command that may need something of others before, or teach them something."""
+        ask = self.ask()
+        if type(command) in PUSHES:
+            await self._check_push(command)
+        if prepared(command):
+            await self.agents.prepare(command, ask)
+        reply = await self.engine.execute(caller, command, ask)
+        if type(command) is AgentRegister:
+            self.agents.follow_soon()
+        elif teaches(command):
+            self.agents.learn_soon()
+        return reply
 
     async def _check_push(self, command: Command) -> None:
         """Refuse a URL that the broker may not post to; where its name is not known now, time will tell."""
@@ -144,16 +166,20 @@ class Broker:
         try:
             yield
         finally:
-            self._ended()
+            self._calls -= 1
+            if self.stopping:
+                self._stop_on()
 
-    def _ended(self) -> None:
-        """A call ended; the upkeep may have to look earlier, a stop may go on."""
-        self._calls -= 1
+    def _stop_on(self) -> None:
+        """A call of a stopping broker ended; the stop goes on after the last one."""
+        if not self._calls:
+            self._idle.set()
+
+    def _look_ahead(self) -> None:
+        """Changes are on disk: parked messages may find their agents, the upkeep may have to look earlier."""
         self.parking.notice()
         if self.engine.next_due() < self._looks_at:
             self._early.set()
-        if self.stopping and not self._calls:
-            self._idle.set()
 
     async def _wait(self, caller: Caller, command: Command) -> dict[str, Any]:
         """Execute a command that waits for somebody else, if not too many do."""

@@ -40,8 +40,8 @@ class Clock:
     def now(self) -> int:
         """Milliseconds since 1970; never less than before."""
         boot = self._boot()
-        passed = boot - self._seen
-        if passed > 0:
+        if boot > self._seen:
+            passed = boot - self._seen
             self._seen = boot
             if boot - self._leaned >= _LEAN_EVERY_MS:
                 passed = max(0, passed - self._lean(boot, self._now + passed))

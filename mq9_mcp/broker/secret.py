@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import chain
 
 SECRET_BYTES = 16
-_DRAW = 256  # secrets drawn in one system call, which would let other threads in each time
+_DRAWN = 256  # secrets drawn in one system call, which would let other threads in each time
 
 
 def secrets() -> Iterator[str]:
     """32 hexadecimal digits that nobody can guess, and others, without end."""
-    width = 2 * SECRET_BYTES
-    while True:
-        drawn = os.urandom(SECRET_BYTES * _DRAW).hex()
-        for at in range(0, len(drawn), width):
-            yield drawn[at : at + width]
+    return chain.from_iterable(iter(_draw, []))
+
+
+def _draw() -> list[str]:
+    return os.urandom(SECRET_BYTES * _DRAWN).hex(" ", SECRET_BYTES).split(" ")

@@ -7,7 +7,7 @@ from typing import Any
 
 from mq9_mcp.domain import events as e
 from mq9_mcp.domain.apply_mail import end_messages, let_go
-from mq9_mcp.domain.delivery import Delivery, DeliveryState, Outcome
+from mq9_mcp.domain.delivery import BACKOFF, LEASED, WAITING, Delivery, Outcome
 from mq9_mcp.domain.limits import limit
 from mq9_mcp.domain.state import Group, State, due_now
 
@@ -19,13 +19,16 @@ def _leased(state: State, event: e.Leased) -> None:
     group.fetched_at = event.at
     if group.timers and group.timers[0][0] <= event.at:
         backoff_over(group, event.at)
-    take, open_, mails, fence = group.line.take, group.open, state.mails, state.seq
-    leased, at, until, secret = DeliveryState.LEASED, event.at, event.until, event.secret
+    mails, open_, fence = state.mails, group.open, state.seq
+    at, until, secret, worker, principal = event.at, event.until, event.secret, event.worker, event.principal
+    if len(event.ids) == 1:
+        group.line.take(mails[event.ids[0]])
+    else:
+        group.line.take_all([mails[id] for id in event.ids])
     for id in event.ids:
-        take(mails[id])
         delivery = open_.get(id)
         if delivery is None:
-            open_[id] = Delivery(leased, secret, fence, until, event.worker, event.principal, at, at)
+            open_[id] = Delivery(LEASED, secret, fence, until, worker, principal, at, at)
         else:
             delivery.lease_again(event, fence)
     group.leased += len(event.ids)
@@ -36,18 +39,20 @@ def _leased(state: State, event: e.Leased) -> None:
 
 def _acked(state: State, event: e.Acked) -> None:
     group = state.groups[event.group]
-    kept, mails, settle, at = event.kept, state.mails, state.settle, event.at
+    kept, known, settled = event.kept, state.mails, []
     for id in event.ids:
-        mail = mails[id]
+        mail = known[id]
         let_go(group, mail)
         if not kept or id not in kept:
-            settle(mail, at)
+            settled.append(mail)
+    if settled:
+        state.settle(group.mailbox, settled, event.at)
 
 
 def _unlease(group: Group, id: int, outcome: str, receipts: str | None) -> Delivery:
     """End the lease of an unsettled message and remember how."""
     delivery = group.open[id]
-    if delivery.state is DeliveryState.LEASED:
+    if delivery.state is LEASED:
         group.leased -= 1
     past = delivery.past = delivery.past or {}
     past[delivery.secret] = Outcome(outcome, receipts)
@@ -60,11 +65,11 @@ def _unlease(group: Group, id: int, outcome: str, receipts: str | None) -> Deliv
 def _nacked(state: State, event: e.Nacked) -> None:
     group = state.groups[event.group]
     mail = state.mails[event.id]
-    waiting = group.open[event.id].state is DeliveryState.WAITING
+    waiting = group.open[event.id].state is WAITING
     delivery = _unlease(group, event.id, "nack", event.receipts)
     delivery.attempts += event.counted
     delivery.reason = event.reason
-    delivery.state = DeliveryState.BACKOFF
+    delivery.state = BACKOFF
     delivery.until = event.until
     if waiting:
         group.line.take(mail)
@@ -75,20 +80,20 @@ def _nacked(state: State, event: e.Nacked) -> None:
 def _released(state: State, event: e.Released) -> None:
     group = state.groups[event.group]
     for id in event.ids:
-        if group.open[id].state is not DeliveryState.WAITING:
+        if group.open[id].state is not WAITING:
             group.line.put_back(state.mails[id])
-        _unlease(group, id, "release", event.receipts).state = DeliveryState.WAITING
+        _unlease(group, id, "release", event.receipts).state = WAITING
 
 
 def _extended(state: State, event: e.Extended) -> None:
     group = state.groups[event.group]
     for id in event.ids:
         delivery = group.open[id]
-        if delivery.state is not DeliveryState.LEASED:
-            if delivery.state is DeliveryState.WAITING:
+        if delivery.state is not LEASED:
+            if delivery.state is WAITING:
                 group.line.take(state.mails[id])
             group.leased += 1
-            delivery.state = DeliveryState.LEASED
+            delivery.state = LEASED
             delivery.lapsed = False
         delivery.until = event.until
     group.watch(event.until, event.ids)
@@ -103,10 +108,10 @@ def _lapsed(state: State, event: e.Lapsed) -> None:
         delivery.lapsed = True
         group.leased -= 1
         if event.until:
-            delivery.state = DeliveryState.BACKOFF
+            delivery.state = BACKOFF
             delivery.until = event.until
         else:
-            delivery.state = DeliveryState.WAITING
+            delivery.state = WAITING
             group.line.put_back(state.mails[id])
     if event.until:
         group.watch(event.until, event.ids)
@@ -127,12 +132,10 @@ def backoff_over(group: Group, now: int) -> int:
         message
         for messages in due_now(group.timers, now)
         for message in messages
-        if message in group.open
-        and group.open[message].state is DeliveryState.BACKOFF
-        and group.open[message].until <= now
+        if message in group.open and group.open[message].state is BACKOFF and group.open[message].until <= now
     ]
     for message in dict.fromkeys(over):
-        group.open[message].state = DeliveryState.WAITING
+        group.open[message].state = WAITING
         group.line.put_back(group.mailbox.state.mails[message])
     return len(over)
 

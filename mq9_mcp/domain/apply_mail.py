@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from mq9_mcp.domain import events as e
-from mq9_mcp.domain.delivery import Delivery, DeliveryState
+from mq9_mcp.domain.delivery import LEASED, WAITING, Delivery
 from mq9_mcp.domain.limits import limit
 from mq9_mcp.domain.log import OUTSIDE
 from mq9_mcp.domain.state import Group, Mailbox, State, key_counts
@@ -48,6 +48,44 @@ def store(state: State, mail: e.Mail, at: int) -> None:
         state.watch(mailbox, mail.visible_at)
 
 
+def store_all(state: State, mails: list[e.Mail], at: int) -> None:
+    """New messages enter memory in this order; alike ones of one mailbox together, at less cost."""
+    alike: list[e.Mail] = []
+    for mail in mails:
+        if alike and (mail.mailbox != alike[0].mailbox or mail.tier != alike[0].tier):
+            _store_alike(state, alike)
+            alike = []
+        if _is_plain(mail, at):
+            alike.append(mail)
+            continue
+        if alike:
+            _store_alike(state, alike)
+            alike = []
+        store(state, mail, at)
+    if alike:
+        _store_alike(state, alike)
+
+
+def _is_plain(mail: e.Mail, at: int) -> bool:
+    """True if the message is in no index and time changes nothing about it."""
+    if mail.extra is not None or mail.expires_at is not None or mail.visible_at > at:
+        return False
+    return mail.tags is None and mail.session is None
+
+
+def _store_alike(state: State, mails: list[e.Mail]) -> None:
+    """Plain messages of one tier of one mailbox."""
+    mailbox, known, size = state.mailboxes[mails[0].mailbox], state.mails, 0
+    for mail in mails:
+        known[mail.id] = mail
+        size += mail.size
+    state.next_message = max(state.next_message, mails[-1].id + 1)
+    state.count(mailbox, len(mails), size)
+    mailbox.logs.extend(mails)
+    for group in mailbox.groups.values():
+        group.line.add_all(mails)
+
+
 def show(mailbox: Mailbox, mail: e.Mail) -> None:
     """A message becomes visible: to all groups, or to the one that it was redriven to."""
     extra = mail.extra
@@ -73,11 +111,11 @@ def let_go(group: Group, mail: e.Mail) -> None:
     if delivery is None:
         if group.line.waits_in_log(mail):
             group.line.drop(mail, waiting=True)
-    elif delivery.state is DeliveryState.LEASED:
+    elif delivery.state is LEASED:
         group.leased -= 1
         group.line.drop(mail, waiting=False)
     else:
-        group.line.drop(mail, waiting=delivery.state is DeliveryState.WAITING)
+        group.line.drop(mail, waiting=delivery.state is WAITING)
 
 
 def end_messages(state: State, mailbox: Mailbox, ids: Iterable[int], at: int) -> None:
@@ -86,7 +124,7 @@ def end_messages(state: State, mailbox: Mailbox, ids: Iterable[int], at: int) ->
         mail = state.mails[id]
         for group in mailbox.groups.values():
             let_go(group, mail)
-        state.settle(mail, at)
+        state.settle(mailbox, [mail], at)
 
 
 def supersede(mailbox: Mailbox, mail: e.Mail, state: str) -> None:
@@ -94,15 +132,18 @@ def supersede(mailbox: Mailbox, mail: e.Mail, state: str) -> None:
     mailbox.ending[mail.id] = state
     for group in mailbox.groups.values():
         delivery = group.open.get(mail.id)
-        if delivery is None or delivery.state is not DeliveryState.LEASED:
+        if delivery is None or delivery.state is not LEASED:
             let_go(group, mail)
 
 
 def _sent(state: State, event: e.Sent) -> None:
     for record in event.sessions:
         state.sessions.keep(msgspec.structs.replace(record))
+    if len(event.mails) == 1:
+        store(state, event.mails[0], event.at)
+    else:
+        store_all(state, event.mails, event.at)
     for mail in event.mails:
-        store(state, mail, event.at)
         if mail.session is not None and not event.apart:
             state.sessions.join(mail.session, mail.mailbox, mail.sender, event.at)
     if event.joined:
@@ -198,7 +239,7 @@ def remove(state: State, mail: e.Mail) -> None:
     mailbox = state.mailboxes[mail.mailbox]
     for group in mailbox.groups.values():
         let_go(group, mail)
-    state.forget(mail)
+    state.forget(mailbox, [mail])
 
 
 def _redriven(state: State, event: e.Redriven) -> None:

@@ -39,7 +39,7 @@ def _unparked(state: State, event: e.Unparked) -> None:
     parked, target = state.addresses[PARKED], state.mailboxes[event.mailbox]
     for id, visible_at in zip(event.ids, event.visible, strict=True):
         mail = state.mails[id]
-        state.forget(mail)
+        state.forget(parked, [mail])
         store(state, moved(mail, event, visible_at), event.at)
         state.sessions.attach(mail.session or own_session(id), target.number, event.at)
     for name in event.tasks:

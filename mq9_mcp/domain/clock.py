@@ -14,7 +14,13 @@ _MILLISECOND = timedelta(milliseconds=1)
 @lru_cache(maxsize=4096)
 def wire_time(at: int) -> str:
     """``at`` milliseconds since 1970 as the wire writes it, such as ``2026-01-31T12:00:00.000Z``."""
-    return (_EPOCH + timedelta(milliseconds=at)).isoformat(timespec="milliseconds")[:-6] + "Z"
+    whole, rest = divmod(at, 1000)
+    return f"{_second(whole)}.{rest:03d}Z"
+
+
+@lru_cache(maxsize=64)
+def _second(at: int) -> str:
+    return (_EPOCH + timedelta(seconds=at)).isoformat()[:-6]
 
 
 def milliseconds(time: datetime) -> int:

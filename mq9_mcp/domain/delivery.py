@@ -45,6 +45,8 @@ class Step(StrEnum):
     WITHDRAW = "withdraw"
 
 
+# As looking a member up in its class costs ten times as much.
+LEASED, WAITING, BACKOFF = DeliveryState.LEASED, DeliveryState.WAITING, DeliveryState.BACKOFF
 _D = DeliveryState
 
 TABLE: dict[tuple[DeliveryState, Step], DeliveryState] = {
@@ -112,7 +114,7 @@ class Outcome(NamedTuple):
 class Delivery(Struct, gc=False):
     """A message that a group has touched and not settled: its lease, attempts and earlier leases."""
 
-    state: DeliveryState = DeliveryState.WAITING
+    state: DeliveryState = WAITING
     secret: str = ""
     fence: int = 0
     until: int = 0  # end of the lease or of the backoff
@@ -127,7 +129,7 @@ class Delivery(Struct, gc=False):
 
     def lease_again(self, event: Leased, fence: int) -> None:
         """The message goes out under another lease."""
-        self.state = DeliveryState.LEASED
+        self.state = LEASED
         self.secret = event.secret
         self.fence = fence
         self.until = event.until

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from mq9_mcp.domain.agent import decide_away
 from mq9_mcp.domain.dead import dead_letters_full_ms, die, exhausted
-from mq9_mcp.domain.delivery import DeliveryState
+from mq9_mcp.domain.delivery import LEASED
 from mq9_mcp.domain.events import Due, Expired, Lapsed, Mail, MailboxDropped
 from mq9_mcp.domain.group import decide_idle
 from mq9_mcp.domain.message import replaced_by
@@ -39,7 +39,7 @@ def _lapse(plan: Plan, group: Group) -> None:
     due = {message for messages in due_now(group.timers, plan.now) for message in messages}
     for message in sorted(due):
         delivery = group.open.get(message)
-        if delivery is None or delivery.state is not DeliveryState.LEASED or delivery.until > plan.now:
+        if delivery is None or delivery.state is not LEASED or delivery.until > plan.now:
             continue
         mail = plan.state.mails[message]
         state = group.mailbox.ending.get(message)
@@ -112,7 +112,7 @@ def decide_expiry(plan: Plan, mailbox: Mailbox) -> None:
 
 def _holds(group: Group, id: int) -> bool:
     delivery = group.open.get(id)
-    return delivery is not None and delivery.state is DeliveryState.LEASED
+    return delivery is not None and delivery.state is LEASED
 
 
 def _letters(plan: Plan, mailbox: Mailbox, mail: Mail) -> bool:

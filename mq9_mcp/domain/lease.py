@@ -54,14 +54,11 @@ def decide_fetch(plan: Plan, command: MailboxFetch, groups: list[Group]) -> dict
         if plan.now - group.seen_at >= _SEEN_EVERY:
             plan.events.append(GroupSeen(at=plan.now, group=group.number))
     wish = filter_of(command)
-    if len(groups) == 1:
-        mails = available(groups[0], wish, plan.now)
-    else:
-        mails = _merge([available(group, wish, plan.now) for group in groups])
+    mails = available(groups[0], wish, plan.now) if len(groups) == 1 else _merged(groups, wish, plan.now)
     chosen, left = _choose(plan.state.tasks, mails, command.max)
     if wish.everything:
         del mails  # an ordered line is whole again only when nobody walks along it
-        left = max(left, _remaining(groups, wish, len(chosen)))
+        left = _remaining(groups, wish, len(chosen)) or left
     else:
         while left < REMAINING_MAX and next(mails, None):
             left += 1
@@ -102,7 +99,7 @@ def _choose(tasks: dict[str, Task], mails: Iterator[Mail], most: int) -> tuple[l
     chosen: list[Mail] = []
     room = FETCH_BYTES_MAX
     for mail in islice(mails, most):
-        room -= _weight(tasks, mail)
+        room -= mail.size + ENVELOPE_BYTES if mail.extra is None else _weight(tasks, mail)
         if room < 0 and chosen:
             return chosen, 1
         chosen.append(mail)
@@ -121,41 +118,46 @@ def _weight(tasks: dict[str, Task], mail: Mail) -> int:
 
 def _lease(plan: Plan, groups: list[Group], mails: list[Mail], until: int) -> list[Delivered]:
     """Plan one lease for each group; returns the messages, each with what its delivery adds."""
+    if len(groups) == 1:
+        return _lease_in(plan, groups[0], mails, until)
+    group_of = {group.mailbox.number: group for group in groups}
+    delivered: dict[int, Delivered] = {}
+    for number in dict.fromkeys(mail.mailbox for mail in mails):
+        own = [mail for mail in mails if mail.mailbox == number]
+        delivered.update((one[0].id, one) for one in _lease_in(plan, group_of[number], own, until))
+    return [delivered[mail.id] for mail in mails]
+
+
+def _lease_in(plan: Plan, group: Group, mails: list[Mail], until: int) -> list[Delivered]:
     leased_until, fence, secret, caller = wire_time(until), plan.seq, plan.ask.secret, plan.caller
-    leases: dict[int, tuple[Group, Leased]] = {}  # by mailbox
+    number, address, known = group.number, group.mailbox.address, group.open
+    ids: list[int] = []
+    plan.events.append(
+        Leased(
+            at=plan.now,
+            group=number,
+            ids=ids,
+            secret=secret,
+            until=until,
+            worker=caller.name,
+            principal=caller.principal,
+        )
+    )
     messages = []
     for mail in mails:
-        if mail.mailbox not in leases:
-            group = groups[0] if len(groups) == 1 else _group_of(groups, mail)
-            lease = Leased(
-                at=plan.now,
-                group=group.number,
-                ids=[],
-                secret=secret,
-                until=until,
-                worker=caller.name,
-                principal=caller.principal,
-            )
-            leases[mail.mailbox] = group, lease
-            plan.events.append(lease)
-        group, lease = leases[mail.mailbox]
         id = mail.id
-        lease.ids.append(id)
-        before = group.open.get(id)
+        ids.append(id)
+        before = known.get(id)
         delivery: dict[str, Any] = {
             "attempt": before.attempts + 1 if before is not None else 1,
             "fence": fence,
-            "lease": lease_token(group.number, id, secret),
+            "lease": lease_token(number, id, secret),
             "leased_until": leased_until,
         }
         if mail.extra is not None and mail.extra.task is not None:
             describe(plan, group, mail, delivery)
-        messages.append((mail, group.mailbox.address, delivery))
+        messages.append((mail, address, delivery))
     return messages
-
-
-def _group_of(groups: list[Group], mail: Mail) -> Group:
-    return next(group for group in groups if group.mailbox.number == mail.mailbox)
 
 
 def _remaining(groups: list[Group], wish: Filter, taken: int) -> int:
@@ -164,22 +166,32 @@ def _remaining(groups: list[Group], wish: Filter, taken: int) -> int:
         total += group.line.remaining(wish, REMAINING_MAX + taken)
         if group.history is not None:
             total += group.history.count
-    return 0 if total < 0 else min(REMAINING_MAX, total)
+    if total <= 0:
+        return 0
+    return total if total < REMAINING_MAX else REMAINING_MAX
 
 
 def available(group: Group, wish: Filter, now: int) -> Iterator[Mail]:
     """What ``group`` may be given, in order; nothing beyond what its history has brought in."""
     mails = group.line.candidates(wish)
-    history = group.history
-    if history is not None:
-        after, key = history.after, group.history_key
-        if group.mailbox.settings.ordered_by:
-            mails = filter(lambda mail: key(mail) <= after, mails)
-        else:
-            mails = takewhile(lambda mail: key(mail) <= after, mails)
-    if group.mailbox.expiries:
-        mails = filter(lambda mail: mail.expires_at is None or mail.expires_at > now, mails)
-    return mails
+    if group.history is not None:
+        mails = _brought_in(group, group.history.after, mails)
+    return _unexpired(mails, now) if group.mailbox.expiries else mails
+
+
+def _brought_in(group: Group, after: tuple[int, int, int], mails: Iterator[Mail]) -> Iterator[Mail]:
+    key = group.history_key
+    if group.mailbox.settings.ordered_by:
+        return filter(lambda mail: key(mail) <= after, mails)
+    return takewhile(lambda mail: key(mail) <= after, mails)
+
+
+def _unexpired(mails: Iterator[Mail], now: int) -> Iterator[Mail]:
+    return filter(lambda mail: mail.expires_at is None or mail.expires_at > now, mails)
+
+
+def _merged(groups: list[Group], wish: Filter, now: int) -> Iterator[Mail]:
+    return _merge([available(group, wish, now) for group in groups])
 
 
 def _merge(lines: list[Iterator[Mail]]) -> Iterator[Mail]:

@@ -13,7 +13,7 @@ from itertools import chain
 
 from mq9_mcp.domain.events import Mail
 from mq9_mcp.domain.filters import Filter
-from mq9_mcp.domain.log import TIER_RANGE, Log, Logs, session_key
+from mq9_mcp.domain.log import TIER_RANGE, UP_TO, Log, Logs, session_key
 
 _MARK_REACH = 64  # a mark is kept once it saves looking at so many entries
 _MARKS_MAX = 256  # marks a group: filters beyond that many tags start from the front again
@@ -42,28 +42,49 @@ class Line:
         """A message joined the log."""
         self.free[mail.tier] += 1
 
+    def add_all(self, mails: list[Mail]) -> None:
+        """Messages of one tier joined the log."""
+        self.free[mails[0].tier] += len(mails)
+
     def waits_in_log(self, mail: Mail) -> bool:
         """True if the group has not touched the message in the log yet."""
         return mail.place >= self.cursors[mail.tier] and mail.id not in self.ahead
 
     def take(self, mail: Mail) -> None:
         """A waiting message leaves the line: leased, or settled without a lease."""
-        tier = mail.tier
-        if mail.place < self.cursors[tier] or mail.id in self.ahead:
+        tier, place = mail.tier, mail.place
+        cursor = self.cursors[tier]
+        if place < cursor or mail.id in self.ahead:
             returned = self.returned[tier]
             index = bisect_left(returned, line_key(mail))
             assert returned[index] == line_key(mail)
             del returned[index]
             return
         self.free[tier] -= 1
-        if mail.place != self.cursors[tier]:
+        if place == cursor:
+            self._advance(tier, place + 1)
+        else:
             self.ahead.add(mail.id)
+
+    def take_all(self, mails: list[Mail]) -> None:
+        """Waiting messages leave the line; at less cost where they are the next ones of a tier."""
+        first = mails[0]
+        tier, begin, end = first.tier, first.place, first.place + len(mails)
+        next_ones = begin == self.cursors[tier] and not self.ahead
+        if next_ones and [mail.place for mail in mails if mail.tier == tier] == list(range(begin, end)):
+            self.free[tier] -= len(mails)
+            self._advance(tier, end)
             return
+        for mail in mails:
+            self.take(mail)
+
+    def _advance(self, tier: int, place: int) -> None:
+        """Everything before ``place`` was taken: move the cursor there, or behind what was taken ahead."""
         log = self.logs.tiers[tier]
-        index = mail.place + 1 - log.base
+        index = place - log.base
         if index < len(log.mails) and (self.ahead or log.mails[index] is None):
-            index = self._skip(log, index)
-        self.cursors[tier] = log.base + index
+            place = log.base + self._skip(log, index)
+        self.cursors[tier] = place
 
     def _skip(self, log: Log, index: int) -> int:
         """The first place from ``index`` on that holds a message which was not taken ahead."""
@@ -90,9 +111,10 @@ class Line:
         if waiting:
             self.take(mail)
 
-    def leave(self, mail: Mail) -> None:
-        """The message is about to leave the log."""
-        self.ahead.discard(mail.id)
+    def leave(self, mails: list[Mail]) -> None:
+        """The messages are about to leave the log."""
+        if self.ahead:
+            self.ahead.difference_update([mail.id for mail in mails])
 
     def follow(self, tier: int, old: list[Mail | None], base: int) -> None:
         """The tier's log was packed; move the cursor along. ``base`` is where the old list began."""
@@ -101,13 +123,16 @@ class Line:
 
     def candidates(self, wish: Filter) -> Iterator[Mail]:
         """What may be delivered, best first."""
-        busy = []
-        for tier in range(wish.lowest_tier + 1):
-            if self.free[tier] or self.returned[tier]:
+        free, returned, busy = self.free, self.returned, []
+        for tier in UP_TO[wish.lowest_tier]:
+            if free[tier] or returned[tier]:
                 busy.append(tier)
-        if wish.everything and len(busy) == 1 and not self.ahead and not self.returned[busy[0]]:
+        if wish.everything and len(busy) == 1 and not self.ahead and not returned[busy[0]]:
             return self.logs.tiers[busy[0]].since(self.cursors[busy[0]])
-        mails = chain.from_iterable(self._tier(tier, wish) for tier in busy)
+        return self._of_tiers(busy, wish)
+
+    def _of_tiers(self, tiers: list[int], wish: Filter) -> Iterator[Mail]:
+        mails = chain.from_iterable(self._tier(tier, wish) for tier in tiers)
         return mails if wish.everything else filter(wish.accepts, mails)
 
     def _tier(self, tier: int, wish: Filter) -> Iterator[Mail]:
@@ -172,10 +197,10 @@ class Line:
     def remaining(self, wish: Filter, most: int) -> int:
         """How many messages wait and fit, counted to ``most``."""
         if wish.everything:
-            waiting = 0
-            for tier in range(wish.lowest_tier + 1):
-                waiting += self.free[tier] + len(self.returned[tier])
-            return min(most, waiting)
+            free, returned, waiting = self.free, self.returned, 0
+            for tier in UP_TO[wish.lowest_tier]:
+                waiting += free[tier] + len(returned[tier])
+            return waiting if waiting < most else most
         count = 0
         for _ in self.candidates(wish):
             count += 1

@@ -17,6 +17,7 @@ GONE = -2  # a message that left the mailbox
 _CUT_FROM = 256
 _PACK_FROM = 1024
 TIER_RANGE = range(len(TIERS))
+UP_TO = [range(tier + 1) for tier in TIER_RANGE]  # by the lowest tier: the tiers from the top down to it
 
 
 class Log:
@@ -44,18 +45,12 @@ class Log:
         found: Iterator[Mail] = filter(None, mails)
         return found
 
-    def take_out(self, place: int) -> bool:
-        """Leave a hole at ``place`` and cut the front off where it is holes by now.
+    def tidy(self) -> bool:
+        """Cut the front off where it is holes by now.
 
         True when more than half of a long log is holes: it wants packing.
         """
-        mails, front = self.mails, self.front
-        mails[place - self.base] = None
-        self.holes += 1
-        if place - self.base != front:
-            inner = self.holes - front
-            return inner >= _PACK_FROM and inner * 2 > len(mails)
-        end = len(mails)
+        mails, front, end = self.mails, self.front, len(self.mails)
         while front < end and mails[front] is None:
             front += 1
         if front >= _CUT_FROM and front * 2 > end:
@@ -64,7 +59,8 @@ class Log:
             self.holes -= front
             front = 0
         self.front = front
-        return False
+        inner = self.holes - front
+        return inner >= _PACK_FROM and inner * 2 > len(mails)
 
 
 class Logs:
@@ -88,14 +84,22 @@ class Logs:
                     index = self.indexes[mail.tier][key] = Log()
                 index.mails.append(mail)
 
-    def remove(self, mail: Mail) -> bool:
-        """Take a message out for good; True if its tier wants packing."""
-        wants_packing = self.tiers[mail.tier].take_out(mail.place)
+    def extend(self, mails: list[Mail]) -> None:
+        """Put messages of one tier, none with tags or a session, at its end."""
+        log = self.tiers[mails[0].tier]
+        for place, mail in enumerate(mails, log.end):
+            mail.place = place
+        log.mails.extend(mails)
+
+    def remove(self, mail: Mail) -> None:
+        """Take a message out for good and leave a hole; its tier wants to be tidied then."""
+        log = self.tiers[mail.tier]
+        log.mails[mail.place - log.base] = None
+        log.holes += 1
         mail.place = GONE
         if mail.tags is not None or mail.session is not None:
             for key in index_keys(mail):
                 self._forget(mail.tier, key)
-        return wants_packing
 
     def _forget(self, tier: int, key: str) -> None:
         index = self.indexes[tier][key]

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from mq9_mcp.domain.access import may_send, owns
-from mq9_mcp.domain.clock import milliseconds, seconds, wire_time
+from mq9_mcp.domain.clock import wire_time
 from mq9_mcp.domain.commands import TIERS, IntentArguments, MailboxSend, MessageArguments
 from mq9_mcp.domain.errors import Refused
 from mq9_mcp.domain.events import DedupKey, Extra, Mail, Sent, Wish
 from mq9_mcp.domain.intent import Choice, address_of_message, check_intent, choose, parked_mailbox, with_skill
 from mq9_mcp.domain.limits import limit
+from mq9_mcp.domain.message_times import times_of
 from mq9_mcp.domain.names import PARKED, check_address, own_session
 from mq9_mcp.domain.park import wish_of, with_an_end
 from mq9_mcp.domain.parts import Body, check_metadata, check_parts, digest, encode_body
@@ -135,7 +135,10 @@ def _send_one(plan: Plan, box: _Letterbox, message: MessageArguments) -> None:
             wish, lasting = wish_of(plan, message, parts), with_an_end(message)
             _store(plan, box, lasting, [route], parts, original, thread, session, wish)
         return
-    targets = _targets(plan, message, original, thread)
+    if isinstance(message.to, str):
+        targets = [_target(plan, message.to, original)]
+    else:
+        targets = _targets(plan, message, message.to, original, thread)
     _store(plan, box, message, targets, parts, original, thread, session)
 
 
@@ -152,20 +155,22 @@ def _store(
 ) -> None:
     """A copy for each of the mailboxes, or the first receipts again."""
     known = _known_keys(plan, box, targets, message, parts)
-    if known and None not in known:
+    if known and len(known) == len(targets):
         _repeat(box, targets, known)
         return
-    visible_at, expires_at = _times(plan, message)
+    visible_at, expires_at = times_of(plan, message)
     body, tier = _body(plan, box, message, parts, session, visible_at, expires_at), TIER_OF[message.priority]
     if thread is not None:
         tier = shape(thread, body, tier, targets[0])
     encoded = encode_body(body)
     tags = tuple(message.tags) if message.tags else None
-    state_key, extra = _extra(message, wish)
+    state_key, extra = message.state_key, None
+    if state_key is not None or wish is not None:
+        state_key, extra = _extra(message, wish)
     size, offset = len(encoded), -1
-    for index, mailbox in enumerate(targets):
-        if known and known[index] is not None:
-            _repeat(box, [mailbox], [known[index]])
+    for mailbox in targets:
+        if known and mailbox.number in known:
+            _repeat(box, [mailbox], known)
             continue
         if state_key is not None and visible_at <= plan.now:
             _replace(plan, box, mailbox, state_key)
@@ -182,10 +187,10 @@ def _store(
         _add(plan, box, mailbox, message, mail, parts, original, thread)
 
 
-def _extra(message: MessageArguments, wish: Wish | None) -> tuple[str | None, Extra | None]:
+def _extra(message: MessageArguments, wish: Wish | None) -> tuple[str | None, Extra]:
     """The state key that counts where the message is stored, and what it carries; a parked one has none."""
     state_key = message.state_key if wish is None else None
-    return state_key, None if state_key is None and wish is None else Extra(state_key=state_key, wish=wish)
+    return state_key, Extra(state_key=state_key, wish=wish)
 
 
 def _ground(original: PagedMessage | None, thread: Thread | None) -> PagedMessage | None:
@@ -203,10 +208,10 @@ def _ties(plan: Plan, message: MessageArguments) -> tuple[PagedMessage | None, T
     return original, thread, session or (thread.session if thread is not None else None)
 
 
-def _repeat(box: _Letterbox, targets: list[Mailbox], known: Sequence[DedupKey | None]) -> None:
+def _repeat(box: _Letterbox, targets: list[Mailbox], known: dict[int, DedupKey]) -> None:
     """The first receipts again; the times of a repeated call do not count, they may have passed."""
-    for mailbox, key in zip(targets, known, strict=True):
-        assert key is not None
+    for mailbox in targets:
+        key = known[mailbox.number]
         at = wire_time(key.at)
         box.receipts.append(_receipt(mailbox.address, key.message, at, key.session, True, key.task))
 
@@ -263,14 +268,23 @@ def _add(
     if thread is not None:
         stored(plan, box.event, thread, mailbox, mail, message)
     task = mail.extra.task if mail.extra is not None else None
-    if message.dedup_key is not None:
-        parked = mail.extra is not None and mail.extra.wish is not None
-        key = DedupKey(message.dedup_key, mail.id, plan.now, digest(parts), mail.session, task, parked)
-        box.keys[mailbox.number, key.key] = key
-        box.event.keys.append((mailbox.number, key))
-    if message.state_key is not None and mail.visible_at <= plan.now:
-        box.copies.setdefault((mailbox.number, message.state_key), []).append(mail.id)
+    if message.dedup_key is not None or message.state_key is not None:
+        _note_keys(plan, box, message, mail, parts)
     box.receipts.append(_receipt(mailbox.address, mail.id, box.stored_at, mail.session, False, task))
+
+
+def _note_keys(
+    plan: Plan, box: _Letterbox, message: MessageArguments, mail: Mail, parts: list[dict[str, Any]]
+) -> None:
+    """What the rest of the call, and later ones, are to know of the message's dedup_key and state_key."""
+    extra = mail.extra
+    if message.dedup_key is not None:
+        task, parked = (extra.task, extra.wish is not None) if extra is not None else (None, False)
+        key = DedupKey(message.dedup_key, mail.id, plan.now, digest(parts), mail.session, task, parked)
+        box.keys[mail.mailbox, key.key] = key
+        box.event.keys.append((mail.mailbox, key))
+    if message.state_key is not None and mail.visible_at <= plan.now:
+        box.copies.setdefault((mail.mailbox, message.state_key), []).append(mail.id)
 
 
 def _receipt(
@@ -305,9 +319,13 @@ def _original(plan: Plan, message: MessageArguments, id: int) -> PagedMessage | 
 
 
 def _targets(
-    plan: Plan, message: MessageArguments, original: PagedMessage | None, thread: Thread | None
+    plan: Plan,
+    message: MessageArguments,
+    addresses: list[str] | None,
+    original: PagedMessage | None,
+    thread: Thread | None,
 ) -> list[Mailbox]:
-    if message.to is None:
+    if addresses is None:
         if original is None:
             if thread is not None and thread.task is not None:
                 return [default_target(plan, thread)]
@@ -315,9 +333,6 @@ def _targets(
                 "INVALID_ARGUMENT", "to: missing; accepted: an address, a list of them, or in_reply_to"
             )
         return [_reply_target(plan, message, original)]
-    if isinstance(message.to, str):
-        return [_target(plan, message.to, original)]
-    addresses = message.to
     if len(set(addresses)) < len(addresses):
         raise Refused("INVALID_ARGUMENT", "to: an address stands twice; accepted: each address once")
     if len(addresses) > BATCH_MAX:
@@ -352,46 +367,6 @@ def _reply_target(plan: Plan, message: MessageArguments, original: PagedMessage)
             mailbox=address,
         )
     return mailbox
-
-
-def _times(plan: Plan, message: MessageArguments) -> tuple[int, int | None]:
-    """``(visible_at, expires_at)`` in milliseconds."""
-    if (
-        message.delay_s is None
-        and message.deliver_at is None
-        and message.ttl_s is None
-        and message.expires_at is None
-    ):
-        return plan.now, None
-    if message.delay_s is not None and message.deliver_at is not None:
-        raise Refused("INVALID_ARGUMENT", "delay_s and deliver_at exclude each other", "give one of them")
-    if message.ttl_s is not None and message.expires_at is not None:
-        raise Refused("INVALID_ARGUMENT", "ttl_s and expires_at exclude each other", "give one of them")
-    visible_at = plan.now
-    if message.delay_s is not None:
-        visible_at += seconds(message.delay_s)
-    elif message.deliver_at is not None:
-        visible_at = _bounded(plan, message.deliver_at, "deliver_at")
-    expires_at = None
-    if message.ttl_s is not None:
-        expires_at = visible_at + max(1, seconds(message.ttl_s))
-    elif message.expires_at is not None:
-        expires_at = _bounded(plan, message.expires_at, "expires_at", furthest=2)
-        if expires_at <= visible_at:
-            raise Refused(
-                "INVALID_ARGUMENT",
-                f"expires_at: {message.expires_at}; accepted: a time after {wire_time(visible_at)}, "
-                "when the message becomes visible",
-            )
-    return visible_at, expires_at
-
-
-def _bounded(plan: Plan, time: Any, argument: str, furthest: int = 1) -> int:
-    at = milliseconds(time)
-    last = plan.now + furthest * limit("delay_s_max") * 1000
-    if at > last:
-        raise Refused("INVALID_ARGUMENT", f"{argument}: {time}; accepted: times up to {wire_time(last)}")
-    return max(at, plan.now) if argument == "deliver_at" else at
 
 
 def _body(
@@ -430,10 +405,10 @@ def _known_keys(
     targets: list[Mailbox],
     message: MessageArguments,
     parts: list[dict[str, Any]],
-) -> list[DedupKey | None]:
-    """For each target the first send under the same dedup_key, if it still counts; [] without a key."""
+) -> dict[int, DedupKey] | None:
+    """By mailbox: the first send under the same dedup_key, where it still counts."""
     if message.dedup_key is not None:
-        return [_known_key(plan, box, mailbox, message.dedup_key, parts) for mailbox in targets]
+        return _sent_before(plan, box, targets, message.dedup_key, parts)
     for mailbox in targets:
         if mailbox.settings.exactly_once:
             raise Refused(
@@ -441,7 +416,14 @@ def _known_keys(
                 f"dedup_key: missing; {mailbox.address!r} is exactly-once and needs one with every send",
                 "give a key that names this message, the same on every retry",
             )
-    return []
+    return None
+
+
+def _sent_before(
+    plan: Plan, box: _Letterbox, targets: list[Mailbox], dedup_key: str, parts: list[dict[str, Any]]
+) -> dict[int, DedupKey]:
+    found = ((mailbox.number, _known_key(plan, box, mailbox, dedup_key, parts)) for mailbox in targets)
+    return {number: key for number, key in found if key is not None}
 
 
 def _known_key(

@@ -54,11 +54,21 @@ class OrderedLine:
         if not line.busy and line.ids[0] == mail.id:
             heappush(self.ranks, (mail.tier, mail.visible_at, mail.id, name))
 
+    def add_all(self, mails: list[Mail]) -> None:
+        """Messages became visible."""
+        for mail in mails:
+            self.add(mail)
+
     def take(self, mail: Mail) -> None:
         """A waiting message goes out; its session is busy."""
         self.waiting.remove(mail.id)
         self.free[mail.tier] -= 1
         self.sessions[mail.session or own_session(mail.id)].busy += 1
+
+    def take_all(self, mails: list[Mail]) -> None:
+        """Waiting messages go out."""
+        for mail in mails:
+            self.take(mail)
 
     def put_back(self, mail: Mail) -> None:
         """A message that was taken waits again, at its old place."""
@@ -89,8 +99,8 @@ class OrderedLine:
             assert head is not None
             heappush(self.ranks, (head.tier, head.visible_at, head.id, name))
 
-    def leave(self, mail: Mail) -> None:
-        """The message is about to leave the log; the session let it go before."""
+    def leave(self, mails: list[Mail]) -> None:
+        """The messages are about to leave the log; their sessions let them go before."""
 
     def follow(self, tier: int, old: list[Mail | None], base: int) -> None:
         """The tier's log was packed; this line keeps ids, not places."""

@@ -7,12 +7,13 @@ finished plan are applied, so a refusal halfway leaves nothing behind.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 from msgspec import Struct, field
 
 from mq9_mcp.domain.access import may_send
-from mq9_mcp.domain.delivery import DeliveryState
+from mq9_mcp.domain.delivery import LEASED
 from mq9_mcp.domain.errors import Refused
 from mq9_mcp.domain.events import DedupKey, Event, Mail, MailboxCreated, SessionRecord, Settings
 from mq9_mcp.domain.push_target import Push
@@ -109,6 +110,16 @@ class Unprepared(Exception):
 class Plan:
     """The events of one command, and an overlay of their effect for what the same command decides next."""
 
+    # What few plans have and few readers look at: it stands here until a plan gets its own.
+    heartbeat: Heartbeat | None = None
+    fresh_work: dict[int, str] | None = None  # messages of this plan that open tasks
+    parking = 0  # messages that this plan parks
+    parked = -1  # that the sender had parked before, once counted
+    followed = False  # tasks have followed what this plan does to their messages
+    request: str | None = None  # names the client's request that this plan answers, once it is known
+    repeats = False  # an ack with task updates that was done before
+    completing: set[int] | None = None  # work messages that this call acks with a reply
+
     def __init__(self, state: State, caller: Caller, ask: Ask) -> None:
         self.state = state
         self.caller = caller
@@ -118,22 +129,26 @@ class Plan:
         self.events: list[Event] = []
         self.bodies: list[bytes] = []
         self.body_bytes = 0
-        self.settled: set[tuple[int, int]] = set()  # (group, message) that this plan settles
-        self.heartbeat: Heartbeat | None = None
-        self.outcomes: dict[tuple[int, int], str] = {}  # (group, message): what the worker said in this call
-        self._mailboxes: dict[str, Mailbox] = {}
+        self.tasks: dict[str, Task] | None = None  # as they are after what this plan holds
+        self._mailboxes: dict[str, Mailbox] = {}  # that this plan makes, by address
         self._messages = state.next_message
         self._groups = state.next_group
-        self._added: dict[int, list[int]] = {}  # messages and bytes by mailbox
-        self.brought: set[str] = set()  # sessions whose records this plan brings into memory
-        self.tasks: dict[str, Task] | None = None  # as they are after what this plan holds
-        self.fresh_work: dict[int, str] | None = None  # messages of this plan that open tasks
-        self.parking = 0  # messages that this plan parks
-        self.parked = -1  # that the sender had parked before, once counted
-        self.followed = False  # tasks have followed what this plan does to their messages
-        self.request: str | None = None  # names the client's request that this plan answers, once it is known
-        self.repeats = False  # an ack with task updates that was done before
-        self.completing: set[int] | None = None  # work messages that this call acks with a reply
+        self._held: dict[int, list[int]] = {}  # by mailbox: messages and bytes in it after this plan
+
+    @cached_property
+    def settled(self) -> set[tuple[int, int]]:
+        """Pairs of group and message that this plan settles, where that is not plain from its events."""
+        return set()
+
+    @cached_property
+    def outcomes(self) -> dict[tuple[int, int], str]:
+        """By group and message: what the worker said in this call."""
+        return {}
+
+    @cached_property
+    def brought(self) -> set[str]:
+        """Sessions whose records this plan brings into memory."""
+        return set()
 
     @property
     def paged(self) -> Paged:
@@ -224,24 +239,25 @@ class Plan:
 
     def count(self, mailbox: Mailbox, messages: int, size: int) -> None:
         """Note what this plan adds to a mailbox, or takes from it."""
-        added = self._added.get(mailbox.number)
-        if added is None:
-            self._added[mailbox.number] = [messages, size]
-        else:
-            added[0] += messages
-            added[1] += size
+        held = self._held.get(mailbox.number) or self._hold(mailbox)
+        held[0] += messages
+        held[1] += size
 
-    def full(self, mailbox: Mailbox, size: int) -> Refused | None:
-        """The refusal if one more message of ``size`` bytes is over the mailbox's quota."""
-        settings, messages, held = mailbox.settings, mailbox.unsettled, mailbox.unsettled_bytes
-        added = self._added.get(mailbox.number)
-        if added is not None:
-            messages, held = messages + added[0], held + added[1]
+    def _hold(self, mailbox: Mailbox) -> list[int]:
+        """Begin to count what a mailbox holds, with the settled mail that a group will read again."""
+        held = self._held[mailbox.number] = [mailbox.unsettled, mailbox.unsettled_bytes]
         for group in mailbox.groups.values():
             if group.history is not None:
                 again = mailbox.history()
-                messages, held = messages + again[0], held + again[1]
+                held[0] += again[0]
+                held[1] += again[1]
                 break
+        return held
+
+    def full(self, mailbox: Mailbox, size: int) -> Refused | None:
+        """The refusal if one more message of ``size`` bytes is over the mailbox's quota."""
+        settings = mailbox.settings
+        messages, held = self._held.get(mailbox.number) or self._hold(mailbox)
         if messages < settings.messages_max and held + size <= settings.bytes_max:
             return None
         name = "messages_max" if messages >= settings.messages_max else "bytes_max"
@@ -279,4 +295,4 @@ class Plan:
         if outcome is not None:
             return outcome == "extend"
         delivery = group.open.get(mail.id)
-        return delivery is not None and delivery.state is DeliveryState.LEASED
+        return delivery is not None and delivery.state is LEASED

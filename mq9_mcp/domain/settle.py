@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from hmac import compare_digest
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ import msgspec
 from mq9_mcp.domain.clock import seconds, wire_time
 from mq9_mcp.domain.commands import AckItem, MailboxAck, MessageArguments
 from mq9_mcp.domain.dead import backoff_ms, dead_letters_full_ms, die, exhausted
-from mq9_mcp.domain.delivery import Delivery, DeliveryState, Step, next_state
+from mq9_mcp.domain.delivery import LEASED, Delivery, Step, next_state
 from mq9_mcp.domain.errors import Refused
 from mq9_mcp.domain.events import Acked, Closed, Extended, Mail, Nacked, Released, Settlement
 from mq9_mcp.domain.limits import limit
@@ -29,14 +29,15 @@ _USES = {"nack": ("delay_s", "reason"), "extend": ("lease_s",), "reject": ("reas
 class _Settling:
     """What the items of one call have decided so far."""
 
-    def __init__(self, together: bool) -> None:
-        self.together = together  # all or none
+    together = False  # all or none
+    replied: Set[int | None] = frozenset()  # messages that the send of this call answers
+    updated: Set[str] = frozenset()  # leases whose tasks this call ends
+
+    def __init__(self) -> None:
         self.acked: dict[int, Acked] = {}  # by group: the event that further acks may join
         self.done: dict[tuple[int, int], str] = {}  # (group, message): outcome within this call
         self.messages: set[int] = set()
         self.repeated: list[str | None] = []  # receipts stored with repeated outcomes
-        self.replied: set[int | None] = set()  # messages that the send of this call answers
-        self.updated: set[str] = set()  # leases whose tasks this call ends
 
 
 class _Item(NamedTuple):
@@ -53,18 +54,18 @@ class _Item(NamedTuple):
 
 def decide_ack(plan: Plan, command: MailboxAck) -> dict[str, Any]:
     """Settle the items; the reply is ``{results, receipts?}``. With ``send`` it is all or none."""
-    settling = _Settling(together=command.send is not None or command.tasks is not None)
-    settling.updated = {one.lease for one in command.tasks or () if one.state not in (None, *GOES_ON)}
-    sends = command.send if isinstance(command.send, list) else [command.send] if command.send else []
-    settling.replied = {message.in_reply_to for message in sends}
-    results = []
-    for index, item in enumerate(command.items):
-        _check_item(item, index)
+    settling = _Settling()
+    if command.send is not None or command.tasks is not None:
+        _settle_together(settling, command)
+    results: list[dict[str, Any]] = []
+    for item in command.items:
+        if not (item.delay_s is item.lease_s is None and item.reason is item.description is None):
+            _check_uses(item, len(results))
         try:
             results.append(_settle(plan, settling, item))
         except Refused as refusal:
             if settling.together:
-                refusal.details["index"] = index
+                refusal.details["index"] = len(results)
                 raise
             results.append(_failure(item, refusal))
     reply: dict[str, Any] = {"results": results}
@@ -76,10 +77,16 @@ def decide_ack(plan: Plan, command: MailboxAck) -> dict[str, Any]:
     return reply
 
 
-def _check_item(item: AckItem, index: int) -> None:
+def _settle_together(settling: _Settling, command: MailboxAck) -> None:
+    """What a call does beside settling: then it is all or none."""
+    settling.together = True
+    settling.updated = {one.lease for one in command.tasks or () if one.state not in (None, *GOES_ON)}
+    sends = command.send if isinstance(command.send, list) else [command.send] if command.send else []
+    settling.replied = {message.in_reply_to for message in sends}
+
+
+def _check_uses(item: AckItem, index: int) -> None:
     """Arguments that the outcome has no use for are refused, not ignored."""
-    if item.delay_s is item.lease_s is None and item.reason is item.description is None:
-        return
     uses = _USES.get(item.outcome, ())
     for name in ("delay_s", "lease_s", "reason", "description"):
         if getattr(item, name) is not None and name not in uses:
@@ -139,7 +146,7 @@ def _settle(plan: Plan, settling: _Settling, item: AckItem) -> dict[str, Any]:
         if earlier != item.outcome:
             raise _lost(item, f"this call settles it with {earlier!r} already")
         return result
-    if delivery.state is not DeliveryState.LEASED:
+    if delivery.state is not LEASED:
         past = (delivery.past or {}).get(secret)
         if past is not None and past.name == item.outcome:
             settling.repeated.append(past.receipts)
@@ -197,7 +204,7 @@ def _repeat_settled(plan: Plan, item: AckItem, group: int, message: int, secret:
 def _repeat_past(plan: Plan, item: AckItem, delivery: Delivery, secret: str) -> str | None:
     past = (delivery.past or {}).get(secret)
     if past is None or delivery.principal != plan.caller.principal:
-        why = "the message was leased again" if delivery.state is DeliveryState.LEASED else "it was replaced"
+        why = "the message was leased again" if delivery.state is LEASED else "it was replaced"
         raise _lost(item, why, delivery)
     if past.name != item.outcome:
         raise _lost(item, f"{past.name} stands", delivery, stands=past.name)

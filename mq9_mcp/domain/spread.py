@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from itertools import accumulate
 
 
@@ -20,6 +20,17 @@ class Spread:
         """Count one value."""
         self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
+
+    def add_all(self, values: list[float]) -> None:
+        """Count many values, at less cost than one by one."""
+        values.sort()
+        before = 0
+        for place, bound in enumerate(self.bounds):
+            until = bisect_right(values, bound)
+            self.counts[place] += until - before
+            before = until
+        self.counts[-1] += len(values) - before
+        self.total += sum(values)
 
     def buckets(self) -> list[tuple[str, float]]:
         """How many were at most each bound, ``+Inf`` at last, as Prometheus has it."""

@@ -12,9 +12,9 @@ from typing import TypeVar
 
 from msgspec import Struct
 
-from mq9_mcp.domain.delivery import Delivery, DeliveryState
+from mq9_mcp.domain.delivery import WAITING, Delivery
 from mq9_mcp.domain.errors import Refused
-from mq9_mcp.domain.events import DedupKey, Mail, Settings
+from mq9_mcp.domain.events import DedupKey, Extra, Mail, Settings
 from mq9_mcp.domain.limits import limit
 from mq9_mcp.domain.line import Line
 from mq9_mcp.domain.log import Logs
@@ -108,9 +108,7 @@ class Group:
         self.timed += len(messages)
         if self.timed > _TIMERS_MIN and self.timed > 4 * len(self.open):
             self.timers = [
-                (delivery.until, [id])
-                for id, delivery in self.open.items()
-                if delivery.state is not DeliveryState.WAITING
+                (delivery.until, [id]) for id, delivery in self.open.items() if delivery.state is not WAITING
             ]
             self.timed = len(self.timers)
             heapify(self.timers)
@@ -132,9 +130,7 @@ class Group:
     def runs(self, message: int, until: int) -> bool:
         """True if a lease or backoff of the message ends at ``until``."""
         delivery = self.open.get(message)
-        return (
-            delivery is not None and delivery.until == until and delivery.state is not DeliveryState.WAITING
-        )
+        return delivery is not None and delivery.until == until and delivery.state is not WAITING
 
 
 class Mailbox:
@@ -310,38 +306,48 @@ class State:
         self.parked[mail.id] = mail
         self.parking_mark += 1
 
-    def settle(self, mail: Mail, at: int) -> None:
-        """A message that no group owes any more leaves memory; DuckDB keeps it under retention."""
-        mailbox = self.forget(mail)
-        mailbox.settled += 1
-        mailbox.settled_bytes += mail.size
+    def settle(self, mailbox: Mailbox, mails: list[Mail], at: int) -> None:
+        """Messages that no group owes any more leave memory; DuckDB keeps them under retention."""
+        mailbox.settled += len(mails)
+        mailbox.settled_bytes += self.forget(mailbox, mails)
         if at < mailbox.settled_since:
             mailbox.settled_since = at
         if mailbox.settled_bytes > mailbox.prune_above:
             self.overfull.add(mailbox.number)
 
-    def forget(self, mail: Mail) -> Mailbox:
-        """A message leaves memory; the groups have let go of it before."""
-        mailbox, size = self.mailboxes[mail.mailbox], mail.size
-        del self.mails[mail.id]
-        if mail.place >= 0:
-            for group in mailbox.groups.values():
-                group.line.leave(mail)
-            if mailbox.logs.remove(mail):
-                self._pack(mailbox, mail.tier)
+    def forget(self, mailbox: Mailbox, mails: list[Mail]) -> int:
+        """Messages of one mailbox, which its groups have let go of, leave memory; returns their bytes."""
+        known, logs, size = self.mails, mailbox.logs, 0
+        tiers: list[int] = []
+        for group in mailbox.groups.values():
+            group.line.leave(mails)
+        for mail in mails:
+            size += mail.size
+            del known[mail.id]
+            if mail.place >= 0:
+                logs.remove(mail)
+                if mail.tier not in tiers:
+                    tiers.append(mail.tier)
+            if mail.extra is not None:
+                self._forget_extra(mailbox, mail.id, mail.extra)
         if mailbox.outside:
-            mailbox.outside.discard(mail.id)
+            mailbox.outside.difference_update(mail.id for mail in mails)
         if mailbox.ending:
-            mailbox.ending.pop(mail.id, None)
-        mailbox.unsettled -= 1
+            for mail in mails:
+                mailbox.ending.pop(mail.id, None)
+        mailbox.unsettled -= len(mails)
         mailbox.unsettled_bytes -= size
         self.unsettled_bytes -= size
-        if mail.extra is not None:
-            if mail.extra.state_key is not None:
-                self._forget_state_key(mailbox, mail.extra.state_key, mail.id)
-            if mail.extra.wish is not None:
-                del self.parked[mail.id]
-        return mailbox
+        for tier in tiers:
+            if logs.tiers[tier].tidy():
+                self._pack(mailbox, tier)
+        return size
+
+    def _forget_extra(self, mailbox: Mailbox, id: int, extra: Extra) -> None:
+        if extra.state_key is not None:
+            self._forget_state_key(mailbox, extra.state_key, id)
+        if extra.wish is not None:
+            del self.parked[id]
 
     @staticmethod
     def _forget_state_key(mailbox: Mailbox, state_key: str, id: int) -> None:

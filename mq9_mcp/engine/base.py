@@ -85,6 +85,9 @@ class Listener(Protocol):
     def waits(self) -> Collection[str]:
         """The addresses where anybody waits for mail; nothing need be told of other arrivals."""
 
+    def stored(self) -> None:
+        """Changes are on disk: something may be due earlier than before, or be parked."""
+
     def arrived(self, address: str, count: int, group: str | None = None) -> None:
         """So many messages can be fetched now that could not be before, in one group or in every one."""
 

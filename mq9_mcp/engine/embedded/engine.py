@@ -21,7 +21,7 @@ from mq9_mcp.domain.commands import (
     MailboxList,
     MailboxSend,
 )
-from mq9_mcp.domain.decide import decide
+from mq9_mcp.domain.decide import DECIDE
 from mq9_mcp.domain.delivery import DeliveryState
 from mq9_mcp.domain.due import STAGES, decide_visible
 from mq9_mcp.domain.errors import Refused, Unavailable
@@ -42,7 +42,7 @@ from mq9_mcp.engine.base import Listener
 from mq9_mcp.engine.embedded import prepare
 from mq9_mcp.engine.embedded.disk import Disk
 from mq9_mcp.engine.embedded.housekeeping import JOURNAL_BYTES, Housekeeping
-from mq9_mcp.engine.embedded.journal import SEGMENT_BYTES, not_written
+from mq9_mcp.engine.embedded.journal import SEGMENT_BYTES, Batch, not_written
 from mq9_mcp.engine.embedded.notices import tell
 from mq9_mcp.engine.embedded.reading import ReadingStore
 from mq9_mcp.engine.embedded.reads import FROM_TABLES
@@ -57,7 +57,8 @@ from mq9_mcp.engine.embedded.task_words import (
 
 RESTART_LEASE_MS = limit("restart_lease_s") * 1000
 TASK_COMMANDS = (TaskGet, TaskUpdate, TaskCancel)  # their replies are a task
-PLAIN = (MailboxSend, MailboxAck, TaskRequest)  # their replies name nothing that a change would complete
+# Their replies name nothing that a change would complete, but for tasks.
+PLAIN = frozenset({MailboxSend, MailboxAck, TaskRequest})
 BACKLOG_BYTES = 64 * 1024 * 1024  # unfolded records above it make commands wait: the tables must follow
 READS = (AgentDiscover, GroupList, MailboxGet, MailboxList, TaskGet)  # answered from memory alone
 
@@ -66,6 +67,9 @@ class _Nobody:
     """The listener before a broker takes the place."""
 
     waits: Collection[str] = ()
+
+    def stored(self) -> None:
+        """Nobody looks ahead."""
 
     def arrived(self, address: str, count: int, group: str | None = None) -> None:
         """Nobody waits."""
@@ -108,12 +112,17 @@ class EmbeddedEngine(ReadingStore):
         self.commit(plan)
         await self.durable()
 
+    def _committed(self, batch: Batch) -> None:
+        super()._committed(batch)
+        self.listener.stored()
+
     def drop_segments(self) -> None:
         """Delete segments that nobody needs."""
         self.house.drop_segments(self)
 
     def recovered(self) -> None:
         """Whoever waits looks again: the state is another one."""
+        self.listener.stored()
         for mailbox in self.state.mailboxes.values():
             self.listener.arrived(mailbox.address, mailbox.unsettled)
 
@@ -121,15 +130,16 @@ class EmbeddedEngine(ReadingStore):
 
     async def execute(self, caller: Caller, command: Command, ask: Ask) -> dict[str, Any]:
         """Decide ``command``, store what it changes, return its reply; or raise ``Mq9Error``."""
+        kind = type(command)
         if caller.agent in self.state.agents:
             self._hear(caller, ask)
         try:
-            reader = FROM_TABLES.get(type(command))
+            reader = FROM_TABLES.get(kind)
             if reader is not None:
                 return await reader(self, caller, command, ask)
             if self.broken is not None or self.closed:
-                await self._standby(type(command))
-            if self.folder.backlog_bytes > BACKLOG_BYTES and not isinstance(command, READS):
+                await self._standby(kind)
+            if self.folder.backlog_bytes > BACKLOG_BYTES and kind not in READS:
                 await self.folder.reach(self.journal.durable_seq, stored=True)
             if isinstance(command, MailboxFetch):
                 return await self._fetch(caller, command, ask)
@@ -145,12 +155,8 @@ class EmbeddedEngine(ReadingStore):
             raise not_written(error)
         if ask.words:
             await put_words(self, ask.words)
-        if isinstance(command, TASK_COMMANDS):
-            if type(reply["task"]) is not dict or (isinstance(command, TaskGet) and command.history):
-                await self._complete_task(command, reply)
-        elif isinstance(command, MailboxAck) and command.tasks is not None:
-            for one in reply["tasks"]:
-                await self._complete_task(command, one)
+        if kind not in PLAIN or "tasks" in reply:
+            await self._complete_tasks(command, reply)
         return reply
 
     def _show_task(self, reply: dict[str, Any], ask: Ask) -> None:
@@ -158,6 +164,15 @@ class EmbeddedEngine(ReadingStore):
         name = reply["task"]
         task = self.state.tasks.get(name) or self.state.ended_tasks.get(name) or ask.paged.tasks[name]
         reply["task"] = task_view(self, task)
+
+    async def _complete_tasks(self, command: Command, reply: dict[str, Any]) -> None:
+        """What the reply tells of tasks, from the tables as far as memory and the journal do not hold it."""
+        if isinstance(command, TASK_COMMANDS):
+            if type(reply["task"]) is not dict or (isinstance(command, TaskGet) and command.history):
+                await self._complete_task(command, reply)
+        elif isinstance(command, MailboxAck) and command.tasks is not None:
+            for one in reply["tasks"]:
+                await self._complete_task(command, one)
 
     async def _complete_task(self, command: Command, reply: dict[str, Any]) -> None:
         """Words that the journal has no more, and the history."""
@@ -212,19 +227,16 @@ class EmbeddedEngine(ReadingStore):
                 raise
         ask.words = None
         plan = Plan(self.state, caller, ask)
-        reply = decide(plan, command)
+        reply = DECIDE[type(command)](plan, command)
         if plan.events:
             self.commit(plan)
-        if plan.heartbeat is not None:
-            hear(plan.heartbeat, plan.now)
         if ask.stored is not None:
             ask.stored([receipt["id"] for receipt in reply["receipts"]])
-        if type(command) in TASK_COMMANDS:
-            self._show_task(reply, ask)
-        elif "tasks" in reply:
-            for one in reply["tasks"]:
-                self._show_task(one, ask)
-        return reply if type(command) in PLAIN else self._complete(reply)
+        if type(command) in PLAIN and "tasks" not in reply:
+            return reply
+        if plan.heartbeat is not None:
+            hear(plan.heartbeat, plan.now)
+        return self._complete(command, reply, ask)
 
     def _hear(self, caller: Caller, ask: Ask) -> None:
         """Any call as a registered agent is a sign of life; one that was away is available again."""
@@ -248,8 +260,12 @@ class EmbeddedEngine(ReadingStore):
             self._pass_time(ask)  # what ends now leaves memory, and is to be brought in too
         return self._decide(caller, command, ask)
 
-    def _complete(self, reply: dict[str, Any]) -> dict[str, Any]:
+    def _complete(self, command: Command, reply: dict[str, Any], ask: Ask) -> dict[str, Any]:
         """Replace names by what stands there after the change."""
+        if type(command) in TASK_COMMANDS:
+            self._show_task(reply, ask)
+        for one in reply.get("tasks", ()):
+            self._show_task(one, ask)
         if isinstance(reply.get("mailbox"), str):
             reply["mailbox"] = mailbox_view(self.state.addresses[reply["mailbox"]])
         if "group" in reply:
@@ -261,17 +277,17 @@ class EmbeddedEngine(ReadingStore):
         """Journal the plan's events and apply them. Raises before anything changes if there is no room."""
         if self.broken is not None or self.closed:
             self.check()
-        if (self.state.tasks or plan.tasks) and not plan.followed:
+        state, events, bodies = self.state, plan.events, plan.bodies
+        if (state.tasks or plan.tasks) and not plan.followed:
             follow_mail(plan)
-        events = plan.events
-        position = self.journal.append(encode_events(events), plan.bodies, plan.now)
-        if plan.bodies:
-            self.journal.remember(position, plan.bodies)
+        position = self.journal.append(encode_events(events), bodies, plan.now)
+        if bodies:
+            self.journal.remember(position, bodies)
             for event in events:
                 rebase(event, position)
-        apply(self.state, events)
-        if self.listener.waits or self.watched or self.followed or self.state.pushes:
-            tell(self.listener, self.watched, self.state, events)
+        apply(state, events)
+        if self.listener.waits or self.watched or self.followed or state.pushes:
+            tell(self.listener, self.watched, state, events)
 
     def _pass_time(self, ask: Ask) -> None:
         """Bring every mailbox that has something due up to ``ask.now``."""

@@ -99,6 +99,8 @@ def is_torn_header(data: bytes) -> bool:
 
 def encode_record(events: bytes, bodies: list[bytes]) -> bytes:
     """One record: two lengths, the events, the bodies."""
+    if not bodies:
+        return _record.pack(len(events), 0) + events
     joined = b"".join(bodies)
     return b"".join((_record.pack(len(events), len(joined)), events, joined))
 

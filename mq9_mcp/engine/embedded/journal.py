@@ -67,13 +67,14 @@ def not_written(error: OSError) -> Unavailable:
 class Batch:
     """The records of one commit, and who waits for it."""
 
-    __slots__ = ("at", "error", "first_seq", "offset", "records", "segment", "size", "waiters")
+    __slots__ = ("at", "error", "first_seq", "full_at", "offset", "records", "segment", "size", "waiters")
 
     def __init__(self, segment: Segment, first_seq: int) -> None:
         self.segment = segment
         self.offset = segment.end
         self.first_seq = first_seq
-        self.size = FRAME_HEADER
+        self.full_at = min(segment.size, segment.end + BATCH_BYTES)  # no record may reach beyond it
+        self.size = 0  # bytes on disk, once it is written
         self.records: list[bytes] = []
         self.at = 0  # broker time of the last record
         self.waiters: list[asyncio.Future[OSError | None]] = []
@@ -86,9 +87,10 @@ class Batch:
 
     def release(self) -> None:
         """It is written, or has failed: let those who wait go on."""
+        error = self.error
         for waiter in self.waiters:
             if not waiter.done():
-                waiter.set_result(self.error)
+                waiter.set_result(error)
 
 
 class Journal:
@@ -123,7 +125,7 @@ class Journal:
         self._sync_s = 0.0  # how long a commit takes on this disk, smoothed
         self._queue: SimpleQueue[Batch | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop: asyncio.AbstractEventLoop
 
     def open(self, visit: Callable[[Segment, Frame], None], at_least: int = 0) -> None:
         """Read and check what is there, or begin a new journal; it must go as far as ``at_least``."""
@@ -154,23 +156,18 @@ class Journal:
         """
         record = encode_record(encoded, bodies)
         batch, size = self._forming, len(record)
-        if batch is None or batch.size + size > BATCH_BYTES or batch.segment.end + size > batch.segment.size:
+        if batch is None or batch.segment.end + size > batch.full_at:
             batch = self._begin(size)
         segment = batch.segment
-        bodies_at = segment.end + RECORD_HEADER + len(encoded)
-        self.last_seq += 1
+        position = segment.number << OFFSET_BITS | segment.end + RECORD_HEADER + len(encoded)
+        segment.end += size
         batch.at = at
         batch.records.append(record)
-        batch.size += size
-        segment.end += size
-        if not self._scheduled:
-            self._scheduled = True
-            assert self._loop is not None
-            self._loop.call_soon(self._hand_over)
-        return segment.number << OFFSET_BITS | bodies_at
+        self.last_seq += 1
+        return position
 
     def _begin(self, size: int) -> Batch:
-        """A new commit with room for a record of ``size`` bytes."""
+        """A new commit with room for a record of ``size`` bytes, to be written in a moment."""
         segment = self.segments[-1]
         if segment.end + FRAME_HEADER + size > segment.size:
             segment = self._new_segment(size)
@@ -178,6 +175,9 @@ class Journal:
             self._ready.append(self._forming)
         self._forming = Batch(segment, self.last_seq + 1)
         segment.end += FRAME_HEADER
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._hand_over)
         return self._forming
 
     def _new_segment(self, size: int) -> Segment:
@@ -205,8 +205,7 @@ class Journal:
             return None
         batch = self._forming or (self._ready[-1] if self._ready else self._writing)
         assert batch is not None
-        assert self._loop is not None
-        future: asyncio.Future[OSError | None] = self._loop.create_future()
+        future: asyncio.Future[OSError | None] = asyncio.Future(loop=self._loop)
         batch.waiters.append(future)
         return future
 
@@ -218,11 +217,11 @@ class Journal:
 
     def remember(self, position: int, bodies: list[bytes]) -> None:
         """Keep bodies that were just appended at hand: they are often read at once."""
-        recent = self._recent
+        recent, begin = self._recent, position
         for body in bodies:
             recent[position] = body
             position += len(body)
-            self._recent_bytes += len(body)
+        self._recent_bytes += position - begin
         if self._recent_bytes > RECENT_BYTES // 2:
             self._before, self._recent, self._recent_bytes = recent, {}, 0
 
@@ -255,7 +254,6 @@ class Journal:
         self._queue.put(batch)
 
     def _run(self) -> None:
-        assert self._loop is not None
         while (batch := self._queue.get()) is not None:
             batch.error = batch.error or self._write(batch)
             if batch.error is not None:
@@ -266,6 +264,7 @@ class Journal:
         begin = time.perf_counter()
         try:
             frame, digest = encode_frame(batch.segment.salt, batch.first_seq, batch.records, self._hash)
+            batch.size = len(frame)
             self.disk.write(batch.segment.fd, frame, batch.offset)
             self.disk.sync(batch.segment.fd)
         except Exception as error:  # a fault of ours as well: nobody may wait for ever
