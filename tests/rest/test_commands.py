@@ -106,7 +106,10 @@ BAD_BODIES: list[tuple[bytes, str]] = [
     (b'{"to": "a", "parts": [{"data": ' + b"9" * 5000 + b"}]}", ""),
     (b'{"to": "a", "delay_s": ' + b"9" * 5000 + b"}", ""),
     (b'{"in_reply_to": ' + b"9" * 40 + b"}", ""),
-    (b'{"to": "a", "metadata": ' + b'{"a":' * 5000 + b"1" + b"}" * 5000 + b"}", "the arguments are nested"),
+    (
+        b'{"to": "a", "metadata": ' + b'{"a":' * 100_000 + b"1" + b"}" * 100_000 + b"}",
+        "the arguments are nested",
+    ),
     (b'{"to": "a", "text": "x", "metadata": ' + b"[" * 300 + b"]" * 300 + b"}", ""),
     (b'{"to": "a", "parts": [{"data": ' + b"[" * 300 + b"]" * 300 + b"}]}", "parts[0].data: nested deeper"),
     (b'{"to": "a", "txet": "hello"}', "txet: unknown; accepted: to, text, parts"),
