@@ -103,8 +103,11 @@ class Group:
         return (0, 0, id) if self.mailbox.settings.ordered_by else (tier, visible_at, id)
 
     def watch(self, until: int, messages: list[int]) -> None:
-        """Remember to look at leases or backoffs when they end."""
-        heappush(self.timers, (until, messages))
+        """Remember to look at leases or backoffs when they end; let go of those that settled messages had."""
+        timers, touched = self.timers, self.open.keys()
+        while timers and touched.isdisjoint(timers[0][1]):
+            self.timed -= len(heappop(timers)[1])
+        heappush(timers, (until, messages))
         self.timed += len(messages)
         if self.timed > _TIMERS_MIN and self.timed > 4 * len(self.open):
             self.timers = [
