@@ -160,13 +160,11 @@ def _store(
         return
     visible_at, expires_at = times_of(plan, message)
     body, tier = _body(plan, box, message, parts, session, visible_at, expires_at), TIER_OF[message.priority]
-    if thread is not None:
-        tier = shape(thread, body, tier, targets[0])
+    tier = shape(thread, body, tier, targets[0]) if thread is not None else tier
     encoded = encode_body(body)
     tags = tuple(message.tags) if message.tags else None
-    state_key, extra = message.state_key, None
-    if state_key is not None or wish is not None:
-        state_key, extra = _extra(message, wish)
+    carries = message.state_key is not None or wish is not None
+    state_key, extra = _extra(message, wish) if carries else (None, None)
     size, offset = len(encoded), -1
     for mailbox in targets:
         if known and mailbox.number in known:
