@@ -163,11 +163,9 @@ def _store(
     if thread is not None:
         tier = shape(thread, body, tier, targets[0])
     encoded = encode_body(body)
-    tags = tuple(message.tags) if message.tags else None
-    state_key, extra = message.state_key, None
-    if state_key is not None or wish is not None:
-        state_key, extra = _extra(message, wish)
-    size, offset = len(encoded), -1
+    tags, size, offset = tuple(message.tags) or None, len(encoded), -1
+    keyed = message.state_key is not None or wish is not None
+    state_key, extra = _extra(message, wish) if keyed else (None, None)
     for mailbox in targets:
         if known and mailbox.number in known:
             _repeat(box, [mailbox], known)
