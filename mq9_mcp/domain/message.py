@@ -160,12 +160,12 @@ def _store(
         return
     visible_at, expires_at = times_of(plan, message)
     body, tier = _body(plan, box, message, parts, session, visible_at, expires_at), TIER_OF[message.priority]
-    tier = shape(thread, body, tier, targets[0]) if thread is not None else tier
+    if thread is not None:
+        tier = shape(thread, body, tier, targets[0])
     encoded = encode_body(body)
-    tags = tuple(message.tags) if message.tags else None
-    carries = message.state_key is not None or wish is not None
-    state_key, extra = _extra(message, wish) if carries else (None, None)
-    size, offset = len(encoded), -1
+    tags, size, offset = tuple(message.tags) or None, len(encoded), -1
+    keyed = message.state_key is not None or wish is not None
+    state_key, extra = _extra(message, wish) if keyed else (None, None)
     for mailbox in targets:
         if known and mailbox.number in known:
             _repeat(box, [mailbox], known)
