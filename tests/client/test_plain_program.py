@@ -36,7 +36,8 @@ def test_a_handler_that_fails_is_seen(server: Server, worker: str) -> None:
         timeout=60,
         check=True,
     )
-    first, *_, last = ended.stderr.splitlines()
+    first, *rest = ended.stderr.splitlines()
     assert first.startswith("message ")
     assert first.endswith(" of plain failed")
-    assert last == "ValueError: no such cat"
+    # It asked itself, so the notice that its task failed may come too, and is no task.
+    assert "ValueError: no such cat" in rest
