@@ -78,9 +78,10 @@ class Work:
 
     def _hear_follow_ups(self, messages: Iterable[Mapping[str, Any]]) -> bool:
         """True if the asker has said what the executor was not called with yet."""
-        fresh = [one for one in messages if one["id"] not in self._heard]
-        self._heard.update(one["id"] for one in fresh)
-        self._unanswered += fresh
+        for one in messages:
+            if one["id"] not in self._heard:
+                self._heard.add(one["id"])
+                self._unanswered.append(one)
         return bool(self._unanswered)
 
     async def _end(self) -> None:
