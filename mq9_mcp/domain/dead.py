@@ -42,14 +42,13 @@ def die(
         return Refused(
             "FORBIDDEN", f"the dead letter address of {mailbox.address!r} belongs to another owner"
         )
-    refusal = plan.full(target, mail.size)
+    refusal = plan.reserve(target, mail.size)
     if refusal is not None:
         return refusal
     if kept is None:
         kept = group is not None and plan.owed_elsewhere(mail, group)
     letter = _letter_about(mailbox, group, mail, reason, description, attempts)
     copy = _copy(plan, mail, target, plan.now, Extra(letter=letter))
-    plan.count(target, 1, mail.size)
     if group is not None:
         plan.settled.add((group.number, mail.id))
     plan.events.append(
@@ -192,8 +191,7 @@ def _back(plan: Plan, mail: Mail, visible_at: int) -> Mail:
             f"{letter.source!r} has no group {letter.group!r} any more",
             "fetch once from that group, or send the content anew",
         )
-    refusal = plan.full(source, mail.size)
+    refusal = plan.reserve(source, mail.size)
     if refusal is not None:
         raise refusal
-    plan.count(source, 1, mail.size)
     return _copy(plan, mail, source, visible_at, Extra(only_group=letter.group))

@@ -13,7 +13,7 @@ from mq9_mcp.domain.events import GroupSeen, Leased, Mail
 from mq9_mcp.domain.filters import Filter, filter_of
 from mq9_mcp.domain.group import fetched_addresses, read_start
 from mq9_mcp.domain.limits import REMAINING_MAX, limit
-from mq9_mcp.domain.names import check_address, lease_token
+from mq9_mcp.domain.names import check_address, lease_token, own_session
 from mq9_mcp.domain.plan import Plan
 from mq9_mcp.domain.state import Group
 from mq9_mcp.domain.task import Task, read_place
@@ -24,7 +24,7 @@ MESSAGE_BYTES_MAX = limit("message_bytes_max")
 ENVELOPE_BYTES = 512  # what a delivery adds to a body: id, address, lease, times
 _SEEN_EVERY = limit("group_idle_s") * 1000 // 100
 
-Delivered = tuple[Mail, str, dict[str, Any]]
+Delivered = tuple[Mail, dict[str, Any]]
 
 
 def joined(plan: Plan, command: MailboxFetch) -> list[Group] | None:
@@ -47,8 +47,8 @@ def joined(plan: Plan, command: MailboxFetch) -> list[Group] | None:
 def decide_fetch(plan: Plan, command: MailboxFetch, groups: list[Group]) -> dict[str, Any]:
     """Lease what fits to the caller.
 
-    The reply is ``{messages, remaining, cancel_requested}``; a message is ``(mail, address, fields)``
-    until its body joins it.
+    The reply is ``{messages, remaining, cancel_requested}``; a message is ``(mail, fields)`` until its
+    body joins the fields.
     """
     for group in groups:
         if plan.now - group.seen_at >= _SEEN_EVERY:
@@ -75,7 +75,7 @@ def enough(reply: dict[str, Any], most: int, groups: list[Group]) -> bool:
 
     With several mailboxes, none of the old mail may be better than what is in the reply.
     """
-    mails = [mail for mail, _, _ in reply["messages"]]
+    mails = [mail for mail, _ in reply["messages"]]
     tasks = groups[0].mailbox.state.tasks
     room = FETCH_BYTES_MAX - sum(_weight(tasks, mail) for mail in mails)
     full = len(mails) == most or room < MESSAGE_BYTES_MAX + ENVELOPE_BYTES
@@ -149,6 +149,9 @@ def _lease_in(plan: Plan, group: Group, mails: list[Mail], until: int) -> list[D
         ids.append(id)
         before = known.get(id)
         delivery: dict[str, Any] = {
+            "id": id,
+            "mailbox": address,
+            "session": mail.session or own_session(id),
             "attempt": before.attempts + 1 if before is not None else 1,
             "fence": fence,
             "lease": lease_token(number, id, secret),
@@ -156,7 +159,7 @@ def _lease_in(plan: Plan, group: Group, mails: list[Mail], until: int) -> list[D
         }
         if mail.extra is not None and mail.extra.task is not None:
             describe(plan, group, mail, delivery)
-        messages.append((mail, address, delivery))
+        messages.append((mail, delivery))
     return messages
 
 

@@ -197,9 +197,8 @@ class Line:
     def remaining(self, wish: Filter, most: int) -> int:
         """How many messages wait and fit, counted to ``most``."""
         if wish.everything:
-            free, returned, waiting = self.free, self.returned, 0
-            for tier in UP_TO[wish.lowest_tier]:
-                waiting += free[tier] + len(returned[tier])
+            tiers = wish.lowest_tier + 1
+            waiting = sum(self.free[:tiers]) + sum(map(len, self.returned[:tiers]))
             return waiting if waiting < most else most
         count = 0
         for _ in self.candidates(wish):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec import Struct
+
 from mq9_mcp.domain.access import may_send, owns
 from mq9_mcp.domain.clock import wire_time
 from mq9_mcp.domain.commands import TIERS, IntentArguments, MailboxSend, MessageArguments
@@ -70,25 +72,22 @@ def _several(command: MailboxSend) -> list[MessageArguments]:
     return command.messages or []
 
 
-class _Letterbox:
+class _Letterbox(Struct):
     """The Sent event of one call as it grows, and what all its messages share."""
 
-    def __init__(self, plan: Plan) -> None:
-        self.event = Sent(
-            at=plan.now, mails=[], answers=[], keys=[], withdrawn=[], superseded=[], sessions=[]
-        )
-        self.sender = plan.caller.name
-        self.stored_at = wire_time(plan.now)
-        self.keys: dict[tuple[int, str], DedupKey] = {}
-        self.copies: dict[tuple[int, str], list[int]] = {}
-        self.turns: dict[str, int] = {}  # messages that each session still takes in this call
-        self.receipts: list[dict[str, Any]] = []
+    event: Sent
+    sender: str
+    stored_at: str
+    keys: dict[tuple[int, str], DedupKey] = {}
+    copies: dict[tuple[int, str], list[int]] = {}
+    turns: dict[str, int] = {}  # messages that each session still takes in this call
+    receipts: list[dict[str, Any]] = []
 
 
 def send(plan: Plan, messages: list[MessageArguments]) -> list[dict[str, Any]]:
     """Add one Sent event for ``messages`` to the plan; returns their receipts in order."""
     plan.ensure_own()
-    box = _Letterbox(plan)
+    box = _Letterbox(Sent(at=plan.now, mails=[]), plan.caller.name, wire_time(plan.now))
     for index, message in enumerate(messages):
         try:
             _send_one(plan, box, message)
@@ -172,7 +171,7 @@ def _store(
             continue
         if state_key is not None and visible_at <= plan.now:
             _replace(plan, box, mailbox, state_key)
-        if (refusal := plan.full(mailbox, size)) is not None:
+        if (refusal := plan.reserve(mailbox, size)) is not None:
             raise refusal
         if session is not None:
             take_turn(plan, box.event.sessions, box.turns, session, _ground(original, thread))
@@ -259,7 +258,6 @@ def _add(
     original: PagedMessage | None,
     thread: Thread | None,
 ) -> None:
-    plan.count(mailbox, 1, mail.size)
     box.event.mails.append(mail)
     if original is not None:  # a stranger's in_reply_to is a word of his, no answer
         box.event.answers.append((message.in_reply_to or 0, mail.id))
@@ -393,7 +391,7 @@ def _body(
         message.metadata,
         message.traceparent,
         message.tracestate,
-        a2a=message.a2a if isinstance(message, TaskRequest) else None,
+        a2a=message.a2a if type(message) is TaskRequest else None,
     )
 
 

@@ -107,33 +107,37 @@ class Unprepared(Exception):
     """The command needs what memory does not hold: it is brought in, and the command decided again."""
 
 
-class Plan:
-    """The events of one command, and an overlay of their effect for what the same command decides next."""
+class Plan(Struct, dict=True):
+    """The events of one command, and an overlay of their effect for what the same command decides next.
 
-    # What few plans have and few readers look at: it stands here until a plan gets its own.
+    It begins with nothing, at ``now``, the time of ``ask``.
+    """
+
+    state: State
+    caller: Caller
+    ask: Ask
+    now: int
+    events: list[Event] = []
+    bodies: list[bytes] = []
+    body_bytes: int = 0
+    tasks: dict[str, Task] | None = None  # as they are after what this plan holds
     heartbeat: Heartbeat | None = None
     fresh_work: dict[int, str] | None = None  # messages of this plan that open tasks
-    parking = 0  # messages that this plan parks
-    parked = -1  # that the sender had parked before, once counted
-    followed = False  # tasks have followed what this plan does to their messages
+    parking: int = 0  # messages that this plan parks
+    parked: int = -1  # that the sender had parked before, once counted
+    followed: bool = False  # tasks have followed what this plan does to their messages
     request: str | None = None  # names the client's request that this plan answers, once it is known
-    repeats = False  # an ack with task updates that was done before
+    repeats: bool = False  # an ack with task updates that was done before
     completing: set[int] | None = None  # work messages that this call acks with a reply
+    new_mailboxes: dict[str, Mailbox] = {}  # that this plan makes, by address
+    new_messages: int = 0
+    new_groups: int = 0
+    held: dict[int, list[int]] = {}  # by mailbox: messages and bytes in it after this plan
 
-    def __init__(self, state: State, caller: Caller, ask: Ask) -> None:
-        self.state = state
-        self.caller = caller
-        self.ask = ask
-        self.now = ask.now
-        self.seq = state.seq + 1
-        self.events: list[Event] = []
-        self.bodies: list[bytes] = []
-        self.body_bytes = 0
-        self.tasks: dict[str, Task] | None = None  # as they are after what this plan holds
-        self._mailboxes: dict[str, Mailbox] = {}  # that this plan makes, by address
-        self._messages = state.next_message
-        self._groups = state.next_group
-        self._held: dict[int, list[int]] = {}  # by mailbox: messages and bytes in it after this plan
+    @property
+    def seq(self) -> int:
+        """The sequence of the record that the plan becomes."""
+        return self.state.seq + 1
 
     @cached_property
     def settled(self) -> set[tuple[int, int]]:
@@ -166,23 +170,25 @@ class Plan:
 
     def new_message(self) -> int:
         """The next message id."""
-        self._messages += 1
-        return self._messages - 1
+        id = self.state.next_message + self.new_messages
+        self.new_messages += 1
+        return id
 
     def new_group(self) -> int:
         """The next group number."""
-        self._groups += 1
-        return self._groups - 1
+        number = self.state.next_group + self.new_groups
+        self.new_groups += 1
+        return number
 
     def find(self, address: str) -> Mailbox | None:
         """The mailbox at ``address``, made by this plan or before."""
-        if self._mailboxes:
-            return self._mailboxes.get(address) or self.state.addresses.get(address)
+        if self.new_mailboxes:
+            return self.new_mailboxes.get(address) or self.state.addresses.get(address)
         return self.state.addresses.get(address)
 
     def mailbox(self, address: str) -> Mailbox:
         """The mailbox at ``address`` if the caller owns it; otherwise it looks like none."""
-        found = self.state.addresses.get(address) or self._mailboxes.get(address)
+        found = self.state.addresses.get(address) or self.new_mailboxes.get(address)
         if found is None or found.owner != self.caller.principal:
             if found is not None and may_send(self.caller, found):
                 raise Refused(
@@ -212,11 +218,11 @@ class Plan:
         description: str | None = None,
     ) -> Mailbox:
         """Make a mailbox; it can be used at once in this plan."""
-        number = self.state.next_mailbox + len(self._mailboxes)
+        number = self.state.next_mailbox + len(self.new_mailboxes)
         mailbox = Mailbox(self.state, number, address, owner, settings)
         mailbox.agent = agent
         expires = self.now + settings.ttl_s * 1000 if settings.ttl_s else None
-        self._mailboxes[address] = mailbox
+        self.new_mailboxes[address] = mailbox
         self.events.append(
             MailboxCreated(
                 at=self.now,
@@ -234,18 +240,27 @@ class Plan:
     def ensure_own(self) -> None:
         """An agent's mailbox is made at its first send or fetch (contract, section 11)."""
         agent = self.caller.agent
-        if agent is not None and agent not in self.state.addresses and agent not in self._mailboxes:
+        if agent is not None and agent not in self.state.addresses and agent not in self.new_mailboxes:
             self.create(agent, self.caller.principal, Settings(), agent=True)
 
     def count(self, mailbox: Mailbox, messages: int, size: int) -> None:
         """Note what this plan adds to a mailbox, or takes from it."""
-        held = self._held.get(mailbox.number) or self._hold(mailbox)
+        held = self.held.get(mailbox.number) or self._hold(mailbox)
         held[0] += messages
         held[1] += size
 
+    def reserve(self, mailbox: Mailbox, size: int) -> Refused | None:
+        """Note one more message of ``size`` bytes, or return the refusal if that is over the quota."""
+        held, settings = self.held.get(mailbox.number) or self._hold(mailbox), mailbox.settings
+        if held[0] < settings.messages_max and held[1] + size <= settings.bytes_max:
+            held[0] += 1
+            held[1] += size
+            return None
+        return self.full(mailbox, size)
+
     def _hold(self, mailbox: Mailbox) -> list[int]:
         """Begin to count what a mailbox holds, with the settled mail that a group will read again."""
-        held = self._held[mailbox.number] = [mailbox.unsettled, mailbox.unsettled_bytes]
+        held = self.held[mailbox.number] = [mailbox.unsettled, mailbox.unsettled_bytes]
         for group in mailbox.groups.values():
             if group.history is not None:
                 again = mailbox.history()
@@ -257,7 +272,7 @@ class Plan:
     def full(self, mailbox: Mailbox, size: int) -> Refused | None:
         """The refusal if one more message of ``size`` bytes is over the mailbox's quota."""
         settings = mailbox.settings
-        messages, held = self._held.get(mailbox.number) or self._hold(mailbox)
+        messages, held = self.held.get(mailbox.number) or self._hold(mailbox)
         if messages < settings.messages_max and held + size <= settings.bytes_max:
             return None
         name = "messages_max" if messages >= settings.messages_max else "bytes_max"

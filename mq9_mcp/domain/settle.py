@@ -26,18 +26,16 @@ GOES_ON = ("submitted", "working")  # updates after which a task's message is no
 _USES = {"nack": ("delay_s", "reason"), "extend": ("lease_s",), "reject": ("reason", "description")}
 
 
-class _Settling:
+class _Settling(msgspec.Struct):
     """What the items of one call have decided so far."""
 
-    together = False  # all or none
+    together: bool = False  # all or none
     replied: Set[int | None] = frozenset()  # messages that the send of this call answers
     updated: Set[str] = frozenset()  # leases whose tasks this call ends
-
-    def __init__(self) -> None:
-        self.acked: dict[int, Acked] = {}  # by group: the event that further acks may join
-        self.done: dict[tuple[int, int], str] = {}  # (group, message): outcome within this call
-        self.messages: set[int] = set()
-        self.repeated: list[str | None] = []  # receipts stored with repeated outcomes
+    acked: dict[int, Acked] = {}  # by group: the event that further acks may join
+    done: dict[tuple[int, int], str] = {}  # (group, message): outcome within this call
+    messages: set[int] = set()
+    repeated: list[str | None] = []  # receipts stored with repeated outcomes
 
 
 class _Item(NamedTuple):

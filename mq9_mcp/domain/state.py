@@ -7,6 +7,7 @@ Only ``apply`` changes what stands here; logs, lines and heaps are indexes over 
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import cached_property
 from heapq import heapify, heappop, heappush
 from typing import TypeVar
 
@@ -46,14 +47,14 @@ def due_now(heap: list[tuple[int, T]], now: int) -> list[T]:
     return found
 
 
-class Caller(Struct, frozen=True):
+class Caller(Struct, frozen=True, dict=True):
     """Who is calling, as proved by a credential: the principal, and the agent it acts as."""
 
     principal: str
     agent: str | None = None
     verified: bool = False
 
-    @property
+    @cached_property
     def name(self) -> str:
         """What ``from`` says: the agent acted as, else ``principal:<name>`` (contract, section 11)."""
         return self.agent or f"principal:{self.principal}"
@@ -104,8 +105,11 @@ class Group:
 
     def watch(self, until: int, messages: list[int]) -> None:
         """Remember to look at leases or backoffs when they end; let go of those that settled messages had."""
-        timers, touched = self.timers, self.open.keys()
-        while timers and touched.isdisjoint(timers[0][1]):
+        timers, touched = self.timers, self.open
+        while timers:
+            first = timers[0][1]
+            if first[0] in touched or (len(first) > 1 and not touched.keys().isdisjoint(first)):
+                break
             self.timed -= len(heappop(timers)[1])
         heappush(timers, (until, messages))
         self.timed += len(messages)

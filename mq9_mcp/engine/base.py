@@ -5,7 +5,7 @@ A reply, a refusal or a read comes out only after every change that it rests on 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from mq9_mcp.domain.commands import Command
@@ -109,7 +109,7 @@ class Engine(Protocol):
     def time(self) -> int:
         """The last time that the journal knows; broker time never lies before it."""
 
-    async def execute(self, caller: Caller, command: Command, ask: Ask) -> dict[str, Any]:
+    def execute(self, caller: Caller, command: Command, ask: Ask) -> Awaitable[dict[str, Any]]:
         """Decide ``command``, store what it changes, return its reply; or raise ``Mq9Error``."""
 
     async def tick(self, ask: Ask) -> None:

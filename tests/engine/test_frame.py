@@ -20,13 +20,12 @@ from mq9_mcp.engine.embedded.frame import (
     Damaged,
     SegmentHeader,
     decode_header,
-    encode_frame,
     encode_header,
-    encode_record,
     read_frame,
     records,
 )
 from mq9_mcp.engine.embedded.replay import encode_events
+from tests.engine.frames import encode_records
 
 SALT = bytes(range(16))
 Pieces = list[tuple[bytes, list[bytes]]]
@@ -52,9 +51,7 @@ pieces = st.lists(st.tuples(st.binary(max_size=60), st.lists(st.binary(max_size=
 
 def frame_of(some: Pieces, first_seq: int = 7, previous: bytes = FIRST_HASH) -> bytes:
     """The frame of these records."""
-    return encode_frame(
-        SALT, first_seq, [encode_record(events, bodies) for events, bodies in some], previous
-    )[0]
+    return encode_records(SALT, first_seq, some, previous)[0]
 
 
 @given(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1), st.binary(min_size=16, max_size=16))
@@ -86,7 +83,7 @@ def test_a_journal_of_a_later_version_is_refused_with_both_versions(monkeypatch:
 def test_a_frame_comes_back_from_anywhere(
     some: Pieces, first_seq: int, previous: bytes, before: bytes
 ) -> None:
-    encoded, digest = encode_frame(SALT, first_seq, [encode_record(*piece) for piece in some], previous)
+    encoded, digest = encode_records(SALT, first_seq, some, previous)
     data = before + encoded + b"after"
     frame = read_frame(data, len(before), SALT)
     assert frame is not None
@@ -126,7 +123,7 @@ def test_a_frame_of_another_segment_is_none() -> None:
 @given(st.binary(max_size=30))
 def test_a_body_that_looks_like_a_frame_is_none(noise: bytes) -> None:
     """Whoever knows the format but not the segment's salt cannot write a frame."""
-    forged, _ = encode_frame(bytes(16), 8, [encode_record(b"[]", [noise])], FIRST_HASH)
+    forged, _ = encode_records(bytes(16), 8, [(b"[]", [noise])], FIRST_HASH)
     encoded = frame_of([(b"events", [FRAME_MAGIC, forged])])
     found = [at for at in range(len(encoded)) if read_frame(encoded, at, SALT) is not None]
     assert found == [0]
@@ -135,7 +132,7 @@ def test_a_body_that_looks_like_a_frame_is_none(noise: bytes) -> None:
 def test_the_hash_depends_on_everything() -> None:
     some: Pieces = [(b"events", [b"body"])]
     hashes = {
-        encode_frame(SALT, seq, [encode_record(*piece) for piece in pieces_], previous)[1]
+        encode_records(SALT, seq, pieces_, previous)[1]
         for seq in (1, 2)
         for pieces_ in (some, [*some, *some], [(b"event", [b"sbody"])])
         for previous in (FIRST_HASH, b"x" * HASH_BYTES)

@@ -75,7 +75,7 @@ class Book:
     def append(self, bodies: list[bytes]) -> Entry:
         """One record that nobody waits for."""
         events: list[Any] = [GroupSeen(at=self.journal.last_seq, group=1)]
-        position = self.journal.append(encode_events(events), bodies, events[-1].at)
+        position = self.journal.append(encode_events(events), bodies, sum(map(len, bodies)), events[-1].at)
         return Entry(self.journal.last_seq, events, b"".join(bodies), position)
 
     def bodies(self) -> list[bytes]:

@@ -16,11 +16,10 @@ from mq9_mcp.engine.embedded.frame import (
     FRAME_HEADER,
     SEGMENT_HEADER,
     Damaged,
-    encode_frame,
-    encode_record,
 )
 from mq9_mcp.engine.embedded.segments import JOURNAL_FOLDER, segment_path
 from mq9_mcp.engine.embedded.torn import SECTOR, damage_in
+from tests.engine.frames import encode_records
 from tests.support import Desk, run, texts
 
 SALT = bytes(range(16))
@@ -33,7 +32,7 @@ OFFSETS = [SEGMENT_HEADER, 500, SECTOR, 3 * SECTOR - 1, 1_000]
 
 def commit(body: int, chain: bytes = CHAIN, seq: int = SEQ) -> bytes:
     """The frame of one record with a body of about so many bytes."""
-    return encode_frame(SALT, seq, [encode_record(EVENTS, [b'{"text":"' + b"x" * body + b'"}'])], chain)[0]
+    return encode_records(SALT, seq, [(EVENTS, [b'{"text":"' + b"x" * body + b'"}'])], chain)[0]
 
 
 def sectors(size: int, at: int) -> Iterator[tuple[int, int]]:

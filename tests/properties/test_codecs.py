@@ -23,7 +23,6 @@ from mq9_mcp.engine.embedded.frame import (
     SegmentHeader,
     decode_header,
     encode_frame,
-    encode_record,
     frame_bytes,
     is_torn_header,
     read_frame,
@@ -33,14 +32,13 @@ from mq9_mcp.engine.embedded.query import read_cursor
 from mq9_mcp.engine.embedded.replay import entries
 from mq9_mcp.engine.embedded.segments import Segment
 from mq9_mcp.engine.embedded.torn import damage_in, next_sound
+from tests.engine.frames import encode_records
 from tests.properties.values import anything, examples, json, names, outcome_of, served, texts
 
 SALT = bytes(range(16))
 SEGMENT = Segment(Path("0000000001.mq9"), -1, SegmentHeader(1, 1, SALT), 0)
 frames = st.builds(
-    lambda seq, pieces, previous: encode_frame(
-        SALT, seq, [encode_record(events, bodies) for events, bodies in pieces], previous
-    )[0],
+    lambda seq, pieces, previous: encode_records(SALT, seq, pieces, previous)[0],
     st.integers(0, 2**60),
     st.lists(st.tuples(st.binary(max_size=40), st.lists(st.binary(max_size=40), max_size=3)), max_size=4),
     st.binary(min_size=32, max_size=32),
@@ -94,7 +92,7 @@ def test_any_bytes_are_a_segments_header_or_damaged(data: bytes) -> None:
 def test_a_sound_frame_of_any_bytes_has_records_or_is_damaged(pieces: list[bytes], count: int) -> None:
     """A checksum that fits does not make sense of what it covers."""
     payload = b"".join(pieces)
-    whole, _ = encode_frame(SALT, 7, [payload, *[b""] * (count - 1)], FIRST_HASH)
+    whole, _ = encode_frame(SALT, 7, count, pieces, FIRST_HASH)
     frame = read_frame(whole, 0, SALT)
     assert frame is not None
     assert len(whole) == FRAME_HEADER + len(payload)
@@ -122,7 +120,7 @@ events = st.one_of(
 
 @given(events, st.lists(anything, max_size=2))
 def test_a_record_of_any_bytes_has_events_or_is_damaged(data: bytes, bodies: list[bytes]) -> None:
-    whole, _ = encode_frame(SALT, 7, [encode_record(data, bodies)], FIRST_HASH)
+    whole, _ = encode_records(SALT, 7, [(data, bodies)], FIRST_HASH)
     frame = read_frame(whole, 0, SALT)
     assert frame is not None
     found, error = outcome_of(lambda: entries(SEGMENT, frame), Damaged)

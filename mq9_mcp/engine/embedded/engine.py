@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Collection
+from collections.abc import Awaitable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ from mq9_mcp.engine.base import Listener
 from mq9_mcp.engine.embedded import prepare
 from mq9_mcp.engine.embedded.disk import Disk
 from mq9_mcp.engine.embedded.housekeeping import JOURNAL_BYTES, Housekeeping
-from mq9_mcp.engine.embedded.journal import SEGMENT_BYTES, Batch, not_written
+from mq9_mcp.engine.embedded.journal import SEGMENT_BYTES, Batch
 from mq9_mcp.engine.embedded.notices import tell
 from mq9_mcp.engine.embedded.reading import ReadingStore
 from mq9_mcp.engine.embedded.reads import FROM_TABLES
@@ -107,7 +107,7 @@ class EmbeddedEngine(ReadingStore):
 
     async def begin(self, ask: Ask) -> None:
         """Ready for callers: every open lease gets its time to find the broker again."""
-        plan = Plan(self.state, SYSTEM, self._settle_time(ask))
+        plan = Plan(self.state, SYSTEM, self._settle_time(ask), ask.now)
         plan.events.append(Opened(at=plan.now, lease_floor=plan.now + RESTART_LEASE_MS))
         self.commit(plan)
         await self.durable()
@@ -128,11 +128,35 @@ class EmbeddedEngine(ReadingStore):
 
     # -- the seam
 
-    async def execute(self, caller: Caller, command: Command, ask: Ask) -> dict[str, Any]:
+    def execute(self, caller: Caller, command: Command, ask: Ask) -> Awaitable[dict[str, Any]]:
         """Decide ``command``, store what it changes, return its reply; or raise ``Mq9Error``."""
-        kind = type(command)
         if caller.agent in self.state.agents:
             self._hear(caller, ask)
+        if self.broken is None and not self.closed and self.folder.backlog_bytes <= BACKLOG_BYTES:
+            if type(command) is MailboxFetch:
+                return self._fetch(caller, command, ask)
+            if type(command) in PLAIN:
+                return self._execute_plain(caller, command, ask)
+        return self._execute(caller, command, ask)
+
+    def _execute_plain(self, caller: Caller, command: Command, ask: Ask) -> Awaitable[dict[str, Any]]:
+        """Decide at once what most calls are; their reply comes with the commit, without a coroutine."""
+        try:
+            reply = self._decide(caller, command, ask)
+        except Unprepared:
+            return self._execute(caller, command, ask)
+        except Refused as refusal:
+            return self._refuse(refusal)
+        if ask.words or "tasks" in reply:
+            return self._finish(command, reply, ask)
+        return self.journal.promise(reply)
+
+    async def _refuse(self, refusal: Refused) -> dict[str, Any]:
+        await self.durable()
+        raise refusal
+
+    async def _execute(self, caller: Caller, command: Command, ask: Ask) -> dict[str, Any]:
+        kind = type(command)
         try:
             reader = FROM_TABLES.get(kind)
             if reader is not None:
@@ -141,7 +165,7 @@ class EmbeddedEngine(ReadingStore):
                 await self._standby(kind)
             if self.folder.backlog_bytes > BACKLOG_BYTES and kind not in READS:
                 await self.folder.reach(self.journal.durable_seq, stored=True)
-            if isinstance(command, MailboxFetch):
+            if type(command) is MailboxFetch:
                 return await self._fetch(caller, command, ask)
             try:
                 reply = self._decide(caller, command, ask)
@@ -150,12 +174,14 @@ class EmbeddedEngine(ReadingStore):
         except Refused:
             await self.durable()
             raise
-        pending = self.journal.pending()
-        if pending is not None and (error := await pending) is not None:
-            raise not_written(error)
+        return await self._finish(command, reply, ask)
+
+    async def _finish(self, command: Command, reply: dict[str, Any], ask: Ask) -> dict[str, Any]:
+        """The reply once it may be given, with what only the tables know."""
+        await self.journal.stored()
         if ask.words:
             await put_words(self, ask.words)
-        if kind not in PLAIN or "tasks" in reply:
+        if type(command) not in PLAIN or "tasks" in reply:
             await self._complete_tasks(command, reply)
         return reply
 
@@ -226,7 +252,7 @@ class EmbeddedEngine(ReadingStore):
             if not isinstance(command, READS):
                 raise
         ask.words = None
-        plan = Plan(self.state, caller, ask)
+        plan = Plan(self.state, caller, ask, ask.now)
         reply = DECIDE[type(command)](plan, command)
         if plan.events:
             self.commit(plan)
@@ -248,7 +274,7 @@ class EmbeddedEngine(ReadingStore):
                 return
             agent.seen_at = ask.now
             if agent.status == "away":
-                plan = Plan(self.state, SYSTEM, ask)
+                plan = Plan(self.state, SYSTEM, ask, ask.now)
                 decide_back(plan, agent)
                 self.commit(plan)
 
@@ -280,7 +306,7 @@ class EmbeddedEngine(ReadingStore):
         state, events, bodies = self.state, plan.events, plan.bodies
         if (state.tasks or plan.tasks) and not plan.followed:
             follow_mail(plan)
-        position = self.journal.append(encode_events(events), bodies, plan.now)
+        position = self.journal.append(encode_events(events), bodies, plan.body_bytes, plan.now)
         if bodies:
             self.journal.remember(position, bodies)
             for event in events:
@@ -303,7 +329,7 @@ class EmbeddedEngine(ReadingStore):
             for stage in STAGES:
                 for mailbox in due:
                     if mailbox.number in state.mailboxes:
-                        plan = Plan(state, SYSTEM, ask)
+                        plan = Plan(state, SYSTEM, ask, ask.now)
                         stage(plan, mailbox)
                         if plan.events:
                             self.commit(plan)
@@ -313,7 +339,7 @@ class EmbeddedEngine(ReadingStore):
 
     def _show(self, due: list[Mailbox], ask: Ask) -> None:
         """All delayed mail that is due, in one commit."""
-        plan = Plan(self.state, SYSTEM, ask)
+        plan = Plan(self.state, SYSTEM, ask, ask.now)
         for mailbox in due:
             decide_visible(plan, mailbox)
         if plan.events:
@@ -328,32 +354,22 @@ class EmbeddedEngine(ReadingStore):
         self.state.watch(mailbox, max(mailbox.next_due(), now + 1))
 
     async def _fetch(self, caller: Caller, command: MailboxFetch, ask: Ask) -> dict[str, Any]:
-        while True:
-            self._pass_time(ask)
-            ask.words = None
-            plan = Plan(self.state, caller, ask)
-            groups = joined(plan, command)
-            if groups is None:
-                await self._join(caller, command, ask)
-                continue
-            reply = decide_fetch(plan, command, groups)
-            behind = False
-            for group in groups:
-                graced, group.fetched_at, group.grace = group.grace, plan.now, 0
-                if graced:  # without it the group may end sooner
-                    self.state.watch(group.mailbox, group.idle_at())
-                behind = behind or group.history is not None
-            if not behind or enough(reply, command.max, groups):
-                break
-            for group in groups:
-                if group.history is not None:
-                    await self._revive(group, ask)
-        if plan.events:
-            self.commit(plan)
-        pending = self.journal.pending()
         try:
-            if pending is not None and (error := await pending) is not None:
-                raise not_written(error)
+            while True:
+                plan, reply, behind = self._decide_fetch(caller, command, ask)
+                if reply is None:
+                    await self._join(caller, command, ask)
+                elif not behind:
+                    break
+                for group in behind:
+                    await self._revive(group, ask)
+            if plan.events:
+                self.commit(plan)
+        except Refused:
+            await self.durable()
+            raise
+        try:
+            await self.journal.promise(None)
             if ask.words:
                 await put_words(self, ask.words)
             found, missing = self.messages.at_hand(reply["messages"])
@@ -366,9 +382,29 @@ class EmbeddedEngine(ReadingStore):
         reply["messages"] = found
         return reply
 
+    def _decide_fetch(
+        self, caller: Caller, command: MailboxFetch, ask: Ask
+    ) -> tuple[Plan, dict[str, Any] | None, list[Group]]:
+        """A plan with its reply, None where something must be made first; and groups to be read on before."""
+        self._pass_time(ask)
+        ask.words = None
+        plan = Plan(self.state, caller, ask, ask.now)
+        groups = joined(plan, command)
+        if groups is None:
+            return plan, None, []
+        reply, behind = decide_fetch(plan, command, groups), False
+        for group in groups:
+            graced, group.fetched_at, group.grace = group.grace, plan.now, 0
+            if graced:  # without it the group may end sooner
+                self.state.watch(group.mailbox, group.idle_at())
+            behind = behind or group.history is not None
+        if behind and not enough(reply, command.max, groups):
+            return plan, reply, [group for group in groups if group.history is not None]
+        return plan, reply, []
+
     async def _join(self, caller: Caller, command: MailboxFetch, ask: Ask) -> None:
         """Make what the first fetch makes: its groups, and the agent's own mailbox."""
-        plan = Plan(self.state, caller, ask)
+        plan = Plan(self.state, caller, ask, ask.now)
         mailboxes = [self.state.addresses.get(address) for address in fetched_addresses(plan, command)]
         new = [box for box in mailboxes if box is not None and command.group not in box.groups]
         if any(mailbox.settled for mailbox in new):
@@ -376,7 +412,7 @@ class EmbeddedEngine(ReadingStore):
             while await prepare.history_sizes(self, caller, new, command.deliver, "deliver", ask):
                 self.check()
                 self._pass_time(ask)
-            plan = Plan(self.state, caller, ask)
+            plan = Plan(self.state, caller, ask, ask.now)
         decide_join(plan, command)
         if plan.events:
             self.commit(plan)
@@ -385,7 +421,7 @@ class EmbeddedEngine(ReadingStore):
         page = await prepare.history_page(self, group)
         self.check()
         if page is not None:
-            plan = Plan(self.state, SYSTEM, self._settle_time(ask))
+            plan = Plan(self.state, SYSTEM, self._settle_time(ask), ask.now)
             decide_revive(plan, group, page)
             self.commit(plan)
 
@@ -397,7 +433,7 @@ class EmbeddedEngine(ReadingStore):
 
     def _release(self, leases: list[tuple[int, int, str]], ask: Ask) -> None:
         """Give back what is still held under these leases."""
-        plan = Plan(self.state, SYSTEM, self._settle_time(ask))
+        plan = Plan(self.state, SYSTEM, self._settle_time(ask), ask.now)
         for number, id, secret in leases:
             group = self.state.groups.get(number)
             if group is None or (delivery := group.open.get(id)) is None:

@@ -97,19 +97,16 @@ def is_torn_header(data: bytes) -> bool:
     return SEGMENT_MAGIC.startswith(magic) and (not magic or not whole)
 
 
-def encode_record(events: bytes, bodies: list[bytes]) -> bytes:
-    """One record: two lengths, the events, the bodies."""
-    if not bodies:
-        return _record.pack(len(events), 0) + events
-    joined = b"".join(bodies)
-    return b"".join((_record.pack(len(events), len(joined)), events, joined))
+record_header = _record.pack  # (bytes of events, bytes of bodies): both follow it in a record
 
 
-def encode_frame(salt: bytes, first_seq: int, records: list[bytes], previous: bytes) -> tuple[bytes, bytes]:
-    """``(frame, hash)`` of one commit."""
-    payload = b"".join(records)
-    crc = _crc(salt, first_seq, len(records), payload, previous)
-    header = _frame.pack(FRAME_MAGIC, crc, len(payload), len(records), first_seq, previous)
+def encode_frame(
+    salt: bytes, first_seq: int, count: int, pieces: list[bytes], previous: bytes
+) -> tuple[bytes, bytes]:
+    """``(frame, hash)`` of one commit: ``count`` records, which ``pieces`` joined are."""
+    payload = b"".join(pieces)
+    crc = _crc(salt, first_seq, count, payload, previous)
+    header = _frame.pack(FRAME_MAGIC, crc, len(payload), count, first_seq, previous)
     return header + payload, _hash(header, payload)
 
 

@@ -88,7 +88,7 @@ class Housekeeping:
         since = NEVER if oldest is None else oldest
         if not count and since == mailbox.settled_since:
             return
-        plan = Plan(house.state, caller, ask)
+        plan = Plan(house.state, caller, ask, ask.now)
         decide_prune(plan, mailbox, through, count, size, min(since, ask.now))
         house.commit(plan)
 

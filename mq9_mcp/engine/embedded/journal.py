@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from queue import SimpleQueue
+from typing import Any, TypeVar
 
 from mq9_mcp.domain.errors import Unavailable
 from mq9_mcp.engine.embedded.disk import Disk, advice
@@ -28,7 +29,7 @@ from mq9_mcp.engine.embedded.frame import (
     SEGMENT_HEADER,
     Frame,
     encode_frame,
-    encode_record,
+    record_header,
 )
 from mq9_mcp.engine.embedded.segments import (
     OFFSET_BITS,
@@ -38,6 +39,8 @@ from mq9_mcp.engine.embedded.segments import (
     open_segments,
     scan,
 )
+
+T = TypeVar("T")
 
 SEGMENT_BYTES = 16 * 1024 * 1024
 BATCH_BYTES = 8 * 1024 * 1024  # a commit larger than this is split: its callers wait for the disk
@@ -67,30 +70,52 @@ def not_written(error: OSError) -> Unavailable:
 class Batch:
     """The records of one commit, and who waits for it."""
 
-    __slots__ = ("at", "error", "first_seq", "full_at", "offset", "records", "segment", "size", "waiters")
+    __slots__ = (
+        "at",
+        "count",
+        "end",
+        "error",
+        "first_seq",
+        "full_at",
+        "offset",
+        "pieces",
+        "segment",
+        "size",
+        "waiters",
+    )
 
     def __init__(self, segment: Segment, first_seq: int) -> None:
+        begin = segment.number << OFFSET_BITS
         self.segment = segment
         self.offset = segment.end
         self.first_seq = first_seq
-        self.full_at = min(segment.size, segment.end + BATCH_BYTES)  # no record may reach beyond it
+        self.end = begin + segment.end + FRAME_HEADER  # position of the next record
+        self.full_at = begin + min(segment.size, segment.end + BATCH_BYTES)  # no record may reach beyond it
         self.size = 0  # bytes on disk, once it is written
-        self.records: list[bytes] = []
+        self.count = 0  # records
+        self.pieces: list[bytes] = []  # of the records: joined when all are there
         self.at = 0  # broker time of the last record
-        self.waiters: list[asyncio.Future[OSError | None]] = []
+        self.waiters: list[tuple[asyncio.Future[Any], Any]] = []  # each with what it is to be done with
         self.error: OSError | None = None
 
     @property
     def last_seq(self) -> int:
         """The sequence of the last record."""
-        return self.first_seq + len(self.records) - 1
+        return self.first_seq + self.count - 1
+
+    def seal(self) -> None:
+        """It takes no more records; what comes next lies behind it."""
+        self.segment.end = self.end - (self.segment.number << OFFSET_BITS)
 
     def release(self) -> None:
         """It is written, or has failed: let those who wait go on."""
         error = self.error
-        for waiter in self.waiters:
+        for waiter, reply in self.waiters:
             if not waiter.done():
-                waiter.set_result(error)
+                if error is None:
+                    waiter.set_result(reply)
+                else:
+                    waiter.set_exception(not_written(error))
 
 
 class Journal:
@@ -149,32 +174,37 @@ class Journal:
         self._thread = threading.Thread(target=self._run, name="mq9-journal", daemon=True)
         self._thread.start()
 
-    def append(self, encoded: bytes, bodies: list[bytes], at: int) -> int:
+    def append(self, encoded: bytes, bodies: list[bytes], body_bytes: int, at: int) -> int:
         """Add one record of broker time ``at`` to the commit that is being gathered.
 
-        Returns the position of its first body; raises ``Unavailable`` if there is no room.
+        ``bodies`` have ``body_bytes`` together. Returns the position of the first one; raises
+        ``Unavailable`` if there is no room.
         """
-        record = encode_record(encoded, bodies)
-        batch, size = self._forming, len(record)
-        if batch is None or batch.segment.end + size > batch.full_at:
+        length = len(encoded)
+        batch, size = self._forming, RECORD_HEADER + length + body_bytes
+        if batch is None or batch.end + size > batch.full_at:
             batch = self._begin(size)
-        segment = batch.segment
-        position = segment.number << OFFSET_BITS | segment.end + RECORD_HEADER + len(encoded)
-        segment.end += size
+        begin, pieces = batch.end, batch.pieces
+        batch.end = begin + size
         batch.at = at
-        batch.records.append(record)
+        batch.count += 1
+        pieces.append(record_header(length, body_bytes))
+        pieces.append(encoded)
+        if body_bytes:
+            pieces += bodies
         self.last_seq += 1
-        return position
+        return begin + RECORD_HEADER + length
 
     def _begin(self, size: int) -> Batch:
         """A new commit with room for a record of ``size`` bytes, to be written in a moment."""
+        if self._forming is not None:
+            self._forming.seal()
         segment = self.segments[-1]
         if segment.end + FRAME_HEADER + size > segment.size:
             segment = self._new_segment(size)
         if self._forming is not None:
             self._ready.append(self._forming)
         self._forming = Batch(segment, self.last_seq + 1)
-        segment.end += FRAME_HEADER
         if not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._hand_over)
@@ -196,24 +226,26 @@ class Journal:
         self.by_number[number] = segment
         return segment
 
-    def pending(self) -> asyncio.Future[OSError | None] | None:
-        """A future that is done when everything appended so far is on disk, or, with the error, is not.
+    def promise(self, reply: T) -> asyncio.Future[T]:
+        """A future of ``reply``, to be had once everything appended so far is on disk.
 
-        None if it is on disk already.
+        It raises ``Unavailable`` if that cannot be written.
         """
-        if self.last_seq == self.durable_seq:
-            return None
-        batch = self._forming or (self._ready[-1] if self._ready else self._writing)
-        assert batch is not None
-        future: asyncio.Future[OSError | None] = asyncio.Future(loop=self._loop)
-        batch.waiters.append(future)
+        future: asyncio.Future[T] = asyncio.Future(loop=self._loop)
+        batch = self._forming
+        if batch is None:
+            if self.last_seq == self.durable_seq:
+                future.set_result(reply)
+                return future
+            batch = self._ready[-1] if self._ready else self._writing
+            assert batch is not None
+        batch.waiters.append((future, reply))
         return future
 
     async def stored(self) -> None:
         """Return when everything appended so far is on disk; raise ``Unavailable`` if that failed."""
-        pending = self.pending()
-        if pending is not None and (error := await pending) is not None:
-            raise not_written(error)
+        if self.last_seq != self.durable_seq:
+            await self.promise(None)
 
     def remember(self, position: int, bodies: list[bytes]) -> None:
         """Keep bodies that were just appended at hand: they are often read at once."""
@@ -246,6 +278,7 @@ class Journal:
         if self._writing is None:
             return
         batch = self._writing
+        batch.seal()
         if self._sync_s <= INLINE_S:
             batch.error = self._write(batch)
             if batch.error is None:
@@ -263,7 +296,9 @@ class Journal:
     def _write(self, batch: Batch) -> OSError | None:
         begin = time.perf_counter()
         try:
-            frame, digest = encode_frame(batch.segment.salt, batch.first_seq, batch.records, self._hash)
+            frame, digest = encode_frame(
+                batch.segment.salt, batch.first_seq, batch.count, batch.pieces, self._hash
+            )
             batch.size = len(frame)
             self.disk.write(batch.segment.fd, frame, batch.offset)
             self.disk.sync(batch.segment.fd)

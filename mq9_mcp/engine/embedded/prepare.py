@@ -289,7 +289,7 @@ async def history_sizes(
     mailboxes = [mailbox for mailbox in mailboxes if mailbox.settled and mailbox.number not in known]
     if not mailboxes or start == "latest":
         return False
-    start_id, start_at = read_start(Plan(engine.state, caller, ask), start, argument)
+    start_id, start_at = read_start(Plan(engine.state, caller, ask, ask.now), start, argument)
     for mailbox in mailboxes:
         settled = (mailbox.settled, mailbox.settled_bytes)
         row = await engine.read_row(

@@ -182,7 +182,7 @@ def _message(
         elif _wanted(group, mail, only_group):
             state = ending or ("delayed" if delayed and mail.visible_at > now else "waiting")
             deliveries.append({"group": group.name, "state": state, "attempt": 1})
-    return wire_message(mail, address, body, {"deliveries": deliveries})
+    return {**wire_message(mail, address, body), "deliveries": deliveries}
 
 
 def _wanted(group: GroupPlace, mail: Mail, only_group: str | None) -> bool:

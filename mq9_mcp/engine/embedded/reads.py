@@ -43,7 +43,7 @@ async def _messages(engine: Source, caller: Caller, command: MailboxQuery, ask: 
         if not ids:
             return {"messages": [], "remaining": 0}
         command, caller = structs.replace(command, ids=ids), SYSTEM
-    plan = Plan(engine.state, caller, ask)
+    plan = Plan(engine.state, caller, ask, ask.now)
     mailbox = plan.mailbox(command.mailbox or plan.own_mailbox())
     groups = [
         GroupPlace(group.number, group.name, group.start_id, group.start_at)
@@ -62,7 +62,7 @@ async def _sessions(engine: Source, caller: Caller, command: SessionGet | Sessio
     if isinstance(command, SessionGet):
         read_after(command.after)
     elif command.mailbox is not None:
-        number = Plan(engine.state, caller, ask).mailbox(command.mailbox).number
+        number = Plan(engine.state, caller, ask, ask.now).mailbox(command.mailbox).number
     view = SessionReader(caller.principal, caller.name, ask.now, number)
     return unwrap(await engine.read_tables(partial(view.read, command=command)), command)
 

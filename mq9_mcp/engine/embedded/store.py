@@ -161,7 +161,7 @@ class Store:
 
     def _committed(self, batch: Batch) -> None:
         self.folder.add(batch.last_seq, batch.size)
-        self.commits.add(len(batch.records), batch.size)
+        self.commits.add(batch.count, batch.size)
         self._news.set()
 
     def _folded(self) -> None:
