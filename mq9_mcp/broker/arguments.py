@@ -23,7 +23,8 @@ _BOUND = re.compile(r"` [<>]=? [\d.]+$")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _SHOWN = 80  # characters of a value that a message repeats
 
-_DECODERS = {name: msgspec.json.Decoder(entry.arguments) for name, entry in CATALOGUE.items()}
+_KINDS = {name: entry.arguments for name, entry in CATALOGUE.items()}
+_DECODERS = {name: msgspec.json.Decoder(kind) for name, kind in _KINDS.items()}
 _OBJECT = msgspec.json.Decoder(dict[str, Any])
 
 
@@ -53,13 +54,13 @@ def read_object(body: bytes) -> dict[str, Any]:
 
 def read_arguments(name: str, arguments: dict[str, Any]) -> Command:
     """The command ``name`` with ``arguments``, or ``INVALID_ARGUMENT``."""
-    entry = CATALOGUE.get(name)
-    if entry is None:
+    kind = _KINDS.get(name)
+    if kind is None:
         raise _no_command(name)
     try:
-        return msgspec.convert(arguments, entry.arguments)
+        return msgspec.convert(arguments, kind)
     except msgspec.ValidationError as error:
-        raise _refusal(entry.arguments, arguments, str(error)) from None
+        raise _refusal(kind, arguments, str(error)) from None
     except RecursionError:
         raise _too_deep() from None
     except UnicodeEncodeError:

@@ -114,7 +114,8 @@ class Broker:
                 raise stopping()
             plain = _PLAIN.get(type(command))
             if plain is not None and plain(command):
-                reply = await self.engine.execute(caller, command, self.ask())
+                ask = Ask(self.clock.now(), next(self._secrets), random())
+                reply = await self.engine.execute(caller, command, ask)
             elif waiting := waits(command):
                 reply = await self._wait(caller, command)
             else:

@@ -129,7 +129,7 @@ def _lease(plan: Plan, groups: list[Group], mails: list[Mail], until: int) -> li
 
 
 def _lease_in(plan: Plan, group: Group, mails: list[Mail], until: int) -> list[Delivered]:
-    leased_until, fence, secret, caller = wire_time(until), plan.seq, plan.ask.secret, plan.caller
+    leased_until, fence, secret, caller = wire_time(until), plan.state.seq + 1, plan.ask.secret, plan.caller
     number, address, known = group.number, group.mailbox.address, group.open
     ids: list[int] = []
     plan.events.append(

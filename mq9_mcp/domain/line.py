@@ -197,8 +197,11 @@ class Line:
     def remaining(self, wish: Filter, most: int) -> int:
         """How many messages wait and fit, counted to ``most``."""
         if wish.everything:
-            tiers = wish.lowest_tier + 1
-            waiting = sum(self.free[:tiers]) + sum(map(len, self.returned[:tiers]))
+            free, returned, waiting = self.free, self.returned, 0
+            for tier in UP_TO[wish.lowest_tier]:
+                waiting += free[tier]
+                if returned[tier]:
+                    waiting += len(returned[tier])
             return waiting if waiting < most else most
         count = 0
         for _ in self.candidates(wish):

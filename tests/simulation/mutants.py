@@ -73,7 +73,7 @@ MUTANTS = (
         2,
         "the fence does not rise",
         "domain/lease.py",
-        "wire_time(until), plan.seq, plan.ask.secret",
+        "wire_time(until), plan.state.seq + 1, plan.ask.secret",
         "wire_time(until), 1, plan.ask.secret",
     ),
     Mutant(

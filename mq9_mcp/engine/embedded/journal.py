@@ -231,7 +231,7 @@ class Journal:
 
         It raises ``Unavailable`` if that cannot be written.
         """
-        future: asyncio.Future[T] = asyncio.Future(loop=self._loop)
+        future: asyncio.Future[T] = asyncio.Future()
         batch = self._forming
         if batch is None:
             if self.last_seq == self.durable_seq:
