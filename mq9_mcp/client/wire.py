@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import aiohttp
 
 CONNECT_S = 5.0
+CONNECT_SHARE = 0.9  # of a call's time: one that has no connection by then was certainly not sent
 CONNECTIONS = 100  # at once; more calls wait for one of these
 IDLE_S = 30.0  # less than the server's minute: no call meets a connection that is just being closed
 SILENCE_S = 15.0  # of a stream; a server that is there sends a heartbeat long before
@@ -57,7 +58,7 @@ class Wire:
 
         http = self._http or self._open()
         data = body if len(body) < WHOLE_BYTES else io.BytesIO(body)
-        timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_S)
+        timeout = aiohttp.ClientTimeout(timeout_s, connect=CONNECT_SHARE * timeout_s, sock_connect=CONNECT_S)
         try:
             # A redirect is not followed: what is sent is for this broker, and nobody else.
             async with http.post(
@@ -69,7 +70,7 @@ class Wire:
             url, self.url = self.url, find_url(self._named)  # a daemon may be back at another port
             raise Lost(url, _why(error), sent=False) from error
         except TimeoutError:
-            raise Lost(self.url, f"none within {timeout_s:.1f} s", sent=True) from None
+            raise Lost(self.url, f"none within {round(timeout_s, 2):g} s", sent=True) from None
         except (aiohttp.ClientError, OSError) as error:
             raise Lost(self.url, _why(error), sent=True) from error
         self.met = True

@@ -102,7 +102,7 @@ def test_a_directory_that_cannot_be_made_is_refused_in_words(anywhere: Person, t
 
 
 def test_a_call_without_a_broker_says_what_to_start(anywhere: Person) -> None:
-    code = anywhere.mq9("mailbox", "list", "--url", "http://127.0.0.1:9", "--timeout", "0.1")
+    code = anywhere.mq9("mailbox", "list", "--url", "http://127.0.0.1:9", "--timeout", "0.5")
     assert code == exits.UNAVAILABLE
     assert "mq9 daemon start" in anywhere.err
 

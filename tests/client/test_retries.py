@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -182,6 +184,25 @@ def test_a_broker_that_does_not_answer_is_left_after_timeout_s(server: Server) -
         assert client.timeout_s == 30
 
     run_between(server, test, b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{")
+
+
+def test_a_call_that_got_no_connection_was_not_carried_out() -> None:
+    """Whoever waits for a connection until the end of ``timeout_s`` may repeat the call, whatever it is."""
+    with socket.socket() as full, contextlib.ExitStack() as callers:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for _ in range(5):  # nobody accepts: more than the backlog holds wait for ever
+            caller = callers.enter_context(socket.socket())
+            caller.setblocking(False)
+            caller.connect_ex(full.getsockname())
+        url = f"http://127.0.0.1:{full.getsockname()[1]}"
+        with (
+            SyncMq9Client(url, timeout_s=0.5) as client,
+            pytest.raises(ConnectionFailed, match="timeout") as caught,
+        ):
+            client.mailbox_fetch(mailbox="anywhere")
+    assert not caught.value.unknown
+    assert "mq9 daemon start" in caught.value.hint
 
 
 def test_the_wait_of_a_fetch_does_not_count_as_no_answer(server: Server) -> None:
