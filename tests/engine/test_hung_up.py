@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import gc
+import os
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from mq9_mcp.domain.errors import Unavailable
 from mq9_mcp.engine.embedded.disk import Disk
+from tests.engine.test_journal import Book, write
 from tests.engine.waiting import give_up, soon, turns, waiting
 from tests.support import Desk, run, texts
 
@@ -108,3 +114,33 @@ def test_leases_of_a_reply_that_was_not_written_are_released_without_an_attempt(
         assert message["fence"] > reply["messages"][0]["fence"]
 
     run(body, tmp_path, "box")
+
+
+class FullDisk(Disk):
+    """There is no room, once it is ``full``."""
+
+    full = False
+
+    def write(self, fd: int, data: bytes, offset: int) -> None:
+        """As long as there is room."""
+        if self.full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        super().write(fd, data, offset)
+
+
+def test_a_failed_commit_whose_caller_hung_up_is_no_fault(tmp_path: Path) -> None:
+    faults: list[dict[str, Any]] = []
+    disk = FullDisk()
+
+    async def body(book: Book) -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
+        disk.full = True
+        book.append([b"one"])
+        heard, unheard = book.journal.promise("heard"), book.journal.promise("unheard")
+        with pytest.raises(Unavailable, match="nothing was stored"):
+            await heard
+        assert unheard.done()
+
+    write(tmp_path, body, disk)
+    gc.collect()
+    assert faults == []

@@ -116,7 +116,7 @@ class Batch:
                     waiter.set_result(reply)
                 else:
                     waiter.set_exception(not_written(error))
-                    waiter.exception()  # a caller who hangs up in this moment leaves it unheard, which is no fault
+                    waiter.exception()  # unheard if its caller hangs up in this moment, and no fault then
 
 
 class Journal:
